@@ -1,0 +1,89 @@
+"""What happened, as data. The engine emits events; renderers and the journal subscribe.
+
+No other room prints. An event is one flat record, so that a journal line, a JSON line on stdout and
+a live console all read the same thing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """Every kind of event, with the keys its `data` holds."""
+
+    RUN_START = "run_start"  # playbook, inventory, run_dir, argv, check
+    PLAY_START = "play_start"  # name, hosts
+    TASK_START = "task_start"  # name, action, path (file:line), handler (bool), hosts
+    HOST_START = "host_start"  # a host began the current task
+    OUTPUT = "output"  # stream ('stdout'|'stderr'), text: live output of a running command
+    PROGRESS = "progress"  # message, fraction (0..1 or None): long work says where it is
+    ITEM = "item"  # status, label, result: one turn of a loop ended
+    RETRY = "retry"  # attempt, retries, delay, result: `until` was not yet true
+    RESULT = "result"  # status, result (dict), seconds, action, diff
+    NOTIFY = "notify"  # handler
+    INCLUDE = "include"  # file
+    PHASE = "phase"  # subject, name, seconds, detail: a measured phase (a migration's, the lab's)
+    WARNING = "warning"  # message, mark
+    MESSAGE = "message"  # message: something a user should see once
+    STATS = "stats"  # hosts: {host: {ok, changed, unreachable, failed, skipped, rescued, ignored, unknown}}
+    RUN_END = "run_end"  # exit_code, seconds, run_dir, undone (list of str after an interrupt), self (cost)
+
+
+class Status(StrEnum):
+    """How a task ended on one host. `UNKNOWN` exists in a dry run only."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+    RESCUED = "rescued"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `time` is seconds since the epoch, on the controller's clock."""
+
+    kind: Kind
+    data: Mapping[str, Any] = field(default_factory=dict)
+    play: str | None = None
+    task: str | None = None
+    host: str | None = None
+    time: float = field(default_factory=time.time)
+
+
+Subscriber = Callable[[Event], None]
+
+
+class Bus:
+    """Hands each event to every subscriber, one event at a time, in the order emitted."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+        self._lock = threading.RLock()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        with self._lock:
+            self._subscribers.append(subscriber)
+
+    def emit(
+        self,
+        kind: Kind,
+        *,
+        play: str | None = None,
+        task: str | None = None,
+        host: str | None = None,
+        **data: Any,
+    ) -> None:
+        event = Event(kind, data, play, task, host)
+        with self._lock:
+            for subscriber in self._subscribers:
+                subscriber(event)

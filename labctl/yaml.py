@@ -1,0 +1,198 @@
+"""YAML with positions.
+
+Mappings and lists remember where each key and value stood; strings remember it themselves. A `Text`
+also says that its author is a person who wrote a file for labctl: only such strings are templates,
+never a plain `str` that came from a node (facts, command output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any, cast
+
+import yaml as pyyaml
+
+from labctl.errors import Mark, YamlError
+
+_Loader: type[Any] = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
+
+
+class Text(str):
+    """A string from a file, with its position. Templating is allowed in it unless `unsafe`."""
+
+    __slots__ = ("mark", "unsafe", "vault")
+    mark: Mark | None
+    unsafe: bool
+    vault: bool
+
+    def __new__(
+        cls, value: str, mark: Mark | None = None, *, unsafe: bool = False, vault: bool = False
+    ) -> Text:
+        text = super().__new__(cls, value)
+        text.mark = mark
+        text.unsafe = unsafe
+        text.vault = vault
+        return text
+
+
+class Mapping(dict[Any, Any]):
+    """A dict that knows where it, each key and each value stood."""
+
+    __slots__ = ("key_marks", "mark", "value_marks")
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__()
+        self.mark = mark
+        self.key_marks: dict[Any, Mark] = {}
+        self.value_marks: dict[Any, Mark] = {}
+
+    def key_mark(self, key: object) -> Mark:
+        return self.key_marks.get(key, self.mark)
+
+    def value_mark(self, key: object) -> Mark:
+        return self.value_marks.get(key, self.mark)
+
+
+class Sequence(list[Any]):
+    """A list that knows where it and each item stood."""
+
+    __slots__ = ("item_marks", "mark")
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__()
+        self.mark = mark
+        self.item_marks: list[Mark] = []
+
+    def item_mark(self, index: int) -> Mark:
+        return self.item_marks[index] if index < len(self.item_marks) else self.mark
+
+
+def mark_of(value: object, default: Mark | None = None) -> Mark | None:
+    """The position of a loaded value, or `default` for values that carry none (numbers, booleans)."""
+    return getattr(value, "mark", None) or default
+
+
+def load_file(path: str) -> Any:
+    """The one document in the file `path`; None when it is empty. Raises YamlError with a position."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+    except UnicodeDecodeError as error:
+        raise YamlError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise YamlError(f"{path}: {error.strerror}") from None
+    return load(text, path)
+
+
+def load(text: str, name: str = "<string>") -> Any:
+    """The one document in `text`. `name` is what positions call the file."""
+    documents = load_all(text, name)
+    if len(documents) > 1:
+        raise YamlError(f"{name}: expected one YAML document, found {len(documents)}")
+    return documents[0] if documents else None
+
+
+def load_all(text: str, name: str = "<string>") -> list[Any]:
+    loader = _Loader(text)
+    builder = _Builder(name)
+    try:
+        return list(_documents(loader, builder))
+    except pyyaml.MarkedYAMLError as error:
+        raise _syntax_error(error, name) from None
+    except pyyaml.YAMLError as error:
+        raise YamlError(f"{name}: not valid YAML: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def _documents(loader: Any, builder: _Builder) -> Iterator[Any]:
+    while loader.check_node():
+        builder.loader = loader
+        yield builder.build(loader.get_node())
+
+
+def _syntax_error(error: pyyaml.MarkedYAMLError, name: str) -> YamlError:
+    at = error.problem_mark or error.context_mark
+    mark = Mark(name, at.line + 1, at.column + 1) if at else None
+    problem = error.problem or error.context or "cannot be read"
+    hint = None
+    if "mapping values are not allowed" in problem:
+        hint = "a value that holds ': ' must be quoted"
+    elif "cannot start any token" in problem and "\\t" in problem:
+        hint = "indent with spaces, not tabs"
+    return YamlError(f"not valid YAML: {problem}", mark=mark, hint=hint)
+
+
+class _Builder:
+    """Turns composed nodes into Python values; anchors are built once and shared."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.loader: Any = None
+        self._built: dict[int, Any] = {}
+
+    def _mark(self, node: Any) -> Mark:
+        return Mark(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def build(self, node: Any) -> Any:
+        if id(node) in self._built:
+            return self._built[id(node)]
+        if isinstance(node, pyyaml.MappingNode):
+            return self._mapping(node)
+        if isinstance(node, pyyaml.SequenceNode):
+            sequence = Sequence(self._mark(node))
+            self._built[id(node)] = sequence
+            for child in node.value:
+                sequence.append(self.build(child))
+                sequence.item_marks.append(self._mark(child))
+            return sequence
+        return self._scalar(node)
+
+    def _mapping(self, node: Any) -> Mapping:
+        mapping = Mapping(self._mark(node))
+        self._built[id(node)] = mapping
+        merged: list[Any] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                merged.append(value_node)
+                continue
+            key = self.build(key_node)
+            if not isinstance(key, Hashable):
+                raise YamlError(
+                    "a mapping cannot be a key", mark=self._mark(key_node), hint="quote '{{ … }}'"
+                )
+            if key in mapping:
+                first = mapping.key_mark(key)
+                raise YamlError(
+                    f"key '{key}' stands twice in one mapping (first at line {first.line})",
+                    mark=self._mark(key_node),
+                )
+            mapping[key] = self.build(value_node)
+            mapping.key_marks[key] = self._mark(key_node)
+            mapping.value_marks[key] = self._mark(value_node)
+        for value_node in merged:
+            self._merge(mapping, self.build(value_node), self._mark(value_node))
+        return mapping
+
+    def _merge(self, mapping: Mapping, source: Any, mark: Mark) -> None:
+        for other in source if isinstance(source, Sequence) else [source]:
+            if not isinstance(other, Mapping):
+                raise YamlError("'<<' takes a mapping or a list of mappings", mark=mark)
+            for key, value in other.items():
+                if key not in mapping:
+                    mapping[key] = value
+                    mapping.key_marks[key] = other.key_mark(key)
+                    mapping.value_marks[key] = other.value_mark(key)
+
+    def _scalar(self, node: Any) -> Any:
+        tag = cast("str", node.tag)
+        if tag == "tag:yaml.org,2002:str":
+            return Text(node.value, self._mark(node))
+        if tag in ("!unsafe", "!vault", "!vault-encrypted"):
+            return Text(node.value, self._mark(node), unsafe=True, vault=tag != "!unsafe")
+        if not tag.startswith("tag:yaml.org,2002:"):
+            raise YamlError(f"unknown YAML tag '{tag}'", mark=self._mark(node), hint="known: !vault, !unsafe")
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except (ValueError, pyyaml.YAMLError) as error:
+            raise YamlError(f"not a valid value: {error}", mark=self._mark(node)) from None
