@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from labctl.errors import Mark, PlaybookError, UnknownValue, did_you_mean
-from labctl.node.api import Node
+from labctl.node.api import Completed, Node, Output
 from labctl.paths import builtin
 
 
@@ -71,6 +71,12 @@ class Context(Protocol):
     @property
     def shared(self) -> dict[str, Any]:
         """Lives as long as the run: running collectors, handles. Key it by task type."""
+
+    def shell(
+        self, command: str, *, stdin: bytes = b"", timeout: float | None = None, output: Output | None = None
+    ) -> Completed:
+        """Run a command line through the login shell of a plain SSH channel, with become, and without the
+        agent: for hosts that have no Python (`raw`, `script`)."""
 
     def node_of(self, host: str) -> Node:
         """Another host of the inventory, by name, as the same become user."""

@@ -8,7 +8,7 @@ never a plain `str` that came from a node (facts, command output).
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import yaml as pyyaml
 
@@ -27,7 +27,7 @@ class Text(str):
 
     def __new__(
         cls, value: str, mark: Mark | None = None, *, unsafe: bool = False, vault: bool = False
-    ) -> Text:
+    ) -> Self:
         text = super().__new__(cls, value)
         text.mark = mark
         text.unsafe = unsafe
