@@ -1,0 +1,5 @@
+"""labctl watching itself: what a run costs the controller."""
+
+from labctl.monitor.cost import CostMeter
+
+__all__ = ["CostMeter"]

@@ -1,0 +1,266 @@
+"""Events as scrolled lines, in the order and words of Ansible's output.
+
+Successes print at once; failures wait for the end of their task, so that the same failure on many hosts
+prints once. What a long command prints is shown while it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labctl.console.text import Paint, block, clean, diff_lines, duration, result_lines
+from labctl.events import Event, Status
+
+LIVE_AFTER = 3.0  # seconds a command runs before its output is shown as it comes
+TIMED_FROM = 2.0  # seconds from which a result says how long it took
+_COLUMNS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
+_BAD = (Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED)
+
+
+class PlainConsole:
+    """Subscriber that writes lines. `write` gets each line without its newline."""
+
+    def __init__(
+        self, write: Callable[[str], None], *, verbosity: int = 0, colour: bool = False, width: int = 80
+    ) -> None:
+        self._write = write
+        self._paint = Paint(on=colour)
+        self._verbosity = verbosity
+        self._width = min(max(width, 40), 110)
+        self._began: dict[str, float] = {}
+        self._held: dict[str, list[str]] = {}
+        self._bad: list[Event] = []
+        self._failures: dict[tuple[str, str, str], tuple[list[str], Event]] = {}
+        self._hosts_left = 0
+        self._task_line: str | None = None
+        self._dry = False
+
+    def close(self) -> None:
+        self._flush_bad()
+
+    def __call__(self, event: Event) -> None:
+        handler = getattr(self, f"_on_{event.kind}", None)
+        if handler is not None:
+            handler(event)
+
+    # what is going on
+
+    def _banner(self, text: str) -> None:
+        self._write("")
+        self._write(self._paint("head", f"{text} {'*' * max(3, self._width - len(text) - 1)}"))
+
+    def _on_run_start(self, event: Event) -> None:
+        self._dry = bool(event.data.get("check"))
+        if self._dry:
+            self._write("DRY RUN: the nodes' real state is read, nothing is changed")
+
+    def _on_play_start(self, event: Event) -> None:
+        self._flush_bad()
+        self._banner(f"PLAY [{event.data.get('name') or ''}]")
+        if not event.data.get("hosts"):
+            self._write(self._paint("skipped", "skipping: no hosts matched"))
+
+    def _on_task_start(self, event: Event) -> None:
+        self._flush_bad()
+        self._began.clear()
+        self._held.clear()
+        self._hosts_left = len(event.data.get("hosts") or ())
+        word = "RUNNING HANDLER" if event.data.get("handler") else "TASK"
+        self._banner(f"{word} [{event.data.get('name') or event.task or ''}]")
+        if self._verbosity >= 2 and event.data.get("path"):
+            self._write(self._paint("dim", f"task path: {event.data['path']}"))
+
+    def _on_host_start(self, event: Event) -> None:
+        if event.host:
+            self._began[event.host] = event.time
+
+    def _on_output(self, event: Event) -> None:
+        host = event.host or ""
+        lines = self._held.setdefault(host, [])
+        lines.extend(clean(str(event.data.get("text", ""))).splitlines())
+        if self._verbosity >= 1 or event.time - self._began.get(host, event.time) >= LIVE_AFTER:
+            for line in lines:
+                self._write(self._paint("dim", f"  {host} | {line}"))
+            lines.clear()
+
+    def _on_progress(self, event: Event) -> None:
+        fraction = event.data.get("fraction")
+        share = f" ({fraction:.0%})" if isinstance(fraction, int | float) else ""
+        where = f"{event.host} | " if event.host else ""
+        self._write(self._paint("dim", f"  {where}{event.data.get('message', '')}{share}"))
+
+    def _on_phase(self, event: Event) -> None:
+        detail = event.data.get("detail") or {}
+        more = "  ".join(f"{key}={value}" for key, value in detail.items())
+        seconds = event.data.get("seconds")
+        took = duration(seconds) if isinstance(seconds, int | float) else "-"
+        text = f"  phase {event.data.get('subject', '')}: {event.data.get('name', '')}  {took}  {more}"
+        self._write(text.rstrip())
+
+    def _on_retry(self, event: Event) -> None:
+        left = event.data.get("retries", 0) - event.data.get("attempt", 0) + 1
+        self._write(
+            self._paint(
+                "dim", f"FAILED - RETRYING: [{event.host}]: {event.task or ''} ({left} retries left)."
+            )
+        )
+
+    def _on_include(self, event: Event) -> None:
+        hosts = ", ".join(event.data.get("hosts") or ())
+        self._write(self._paint("skipped", f"included: {event.data.get('file', '')} for {hosts}"))
+
+    def _on_notify(self, event: Event) -> None:
+        if self._verbosity >= 2:
+            self._write(self._paint("dim", f"  {event.host} | notified handler {event.data.get('handler')}"))
+
+    def _on_warning(self, event: Event) -> None:
+        mark = event.data.get("mark")
+        where = f"{mark}: " if mark else f"{event.host}: " if event.host else ""
+        self._write(self._paint("warning", f"[WARNING]: {where}{event.data.get('message', '')}"))
+
+    def _on_message(self, event: Event) -> None:
+        self._write(str(event.data.get("message", "")))
+
+    # results
+
+    def _on_item(self, event: Event) -> None:
+        status = Status(event.data["status"])
+        if status is Status.SKIPPED and self._verbosity < 1:
+            return
+        self._result(event, status, f" => (item={event.data.get('label')})", bad_now=True)
+
+    def _on_result(self, event: Event) -> None:
+        status = Status(event.data["status"])
+        looped = "results" in (event.data.get("result") or {})
+        if looped and status in (Status.OK, Status.CHANGED) and self._verbosity < 2:
+            self._hosts_left -= 1
+        elif status in _BAD:
+            self._bad.append(event)
+            self._hosts_left -= 1
+        else:
+            self._result(event, status, "")
+            self._hosts_left -= 1
+        if self._hosts_left <= 0:
+            self._flush_bad()
+
+    def _result(self, event: Event, status: Status, suffix: str, *, bad_now: bool = False) -> None:
+        result: Mapping[str, Any] = event.data.get("result") or {}
+        seconds = event.data.get("seconds") or 0.0
+        took = f"  ({duration(seconds)})" if seconds >= TIMED_FROM else ""
+        words = {Status.SKIPPED: "skipping", Status.FAILED: "failed", Status.UNREACHABLE: "unreachable"}
+        word = words.get(status, str(status))
+        if status is Status.UNKNOWN:
+            suffix += f" => {event.data.get('unknown') or result.get('msg', '')}"
+        elif status is Status.SKIPPED and self._verbosity >= 1 and "skip_reason" in result:
+            condition = result.get("false_condition")
+            suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
+        style = str(status)
+        self._write(self._paint(style, f"{word}: [{event.host}]{suffix}") + self._paint("dim", took))
+        for line in self._dry_changes(event, status):
+            self._write(self._paint("changed", line))
+        always = event.data.get("action") == "debug" and status is Status.OK
+        if bad_now and status in _BAD:
+            for line in result_lines(result, everything=self._verbosity >= 1):
+                self._write(self._paint(style, line))
+        elif always or (self._verbosity >= 1 and status is not Status.SKIPPED):
+            for line in result_lines(result, everything=True):
+                self._write(self._paint(style, line) if always else self._paint("dim", line))
+        self._show_diff(event)
+
+    def _dry_changes(self, event: Event, status: Status) -> list[str]:
+        if not self._dry or status not in (Status.CHANGED, Status.UNKNOWN):
+            return []
+        return [f"    would change: {clean(str(change))}" for change in event.data.get("changes") or ()]
+
+    def _show_diff(self, event: Event) -> None:
+        for change in event.data.get("diff") or ():
+            if isinstance(change, Mapping):
+                for style, line in diff_lines(change):
+                    self._write("    " + self._paint(style, line))
+
+    # failures
+
+    def _flush_bad(self) -> None:
+        groups: dict[str, list[Event]] = {}
+        for event in self._bad:
+            groups.setdefault(f"{event.data['status']} {_essence(event)}", []).append(event)
+        self._bad.clear()
+        for events in groups.values():
+            self._failure(events)
+
+    def _failure(self, events: list[Event]) -> None:
+        first = events[0]
+        status = Status(first.data["status"])
+        result: Mapping[str, Any] = first.data.get("result") or {}
+        hosts = [event.host or "" for event in events]
+        word = "UNREACHABLE!" if result.get("unreachable") else "FAILED!"
+        style = "unreachable" if result.get("unreachable") else "failed"
+        self._write(self._paint(style, f"fatal: [{', '.join(hosts)}]: {word}"))
+        for line in result_lines(result, everything=self._verbosity >= 1):
+            self._write(self._paint(style, line))
+        self._show_diff(first)
+        if status is Status.IGNORED:
+            self._write(self._paint("ignored", "...ignoring"))
+        elif status is Status.RESCUED:
+            self._write(self._paint("rescued", "...rescuing"))
+        else:
+            key = (first.data.get("mark") or "", first.task or "", _essence(first))
+            self._failures.setdefault(key, ([], first))[0].extend(hosts)
+
+    # the end
+
+    def _on_stats(self, event: Event) -> None:
+        self._flush_bad()
+        hosts: Mapping[str, Mapping[str, int]] = event.data.get("hosts") or {}
+        if not hosts:
+            return
+        self._banner("PLAY RECAP")
+        columns = [*_COLUMNS, "unknown"] if self._dry else list(_COLUMNS)
+        width = max([24, *(len(name) for name in hosts)])
+        for name, counts in hosts.items():
+            cells = []
+            for column in columns:
+                count = counts.get(column, 0)
+                cell = f"{column}={count}".ljust(len(column) + 5)
+                cells.append(self._paint(column, cell) if count else cell)
+            self._write(f"{name.ljust(width)} : {''.join(cells)}".rstrip())
+        self._summary()
+
+    def _summary(self) -> None:
+        if not self._failures:
+            return
+        self._write("")
+        self._write(self._paint("failed", "FAILURES"))
+        for (mark, task, _), (hosts, event) in self._failures.items():
+            unique = list(dict.fromkeys(hosts))
+            self._write(f"  {task}  on {', '.join(unique)}")
+            if mark:
+                self._write(f"    {mark}")
+            for line in str(event.data.get("excerpt") or "").splitlines():
+                self._write(f"    {line}")
+            message = str((event.data.get("result") or {}).get("msg", ""))
+            for line in clean(message).splitlines()[:6]:
+                self._write(self._paint("failed", f"    {line}"))
+
+    def _on_run_end(self, event: Event) -> None:
+        self._flush_bad()
+        undone = event.data.get("undone") or ()
+        if undone:
+            self._write("")
+            self._write("undone before leaving:")
+            for line in undone:
+                self._write(f"  - {line}")
+        if self._verbosity >= 1 and event.data.get("self"):
+            self._write("")
+            for line in block({"labctl itself": event.data["self"]}, 0):
+                self._write(self._paint("dim", line))
+
+
+def _essence(event: Event) -> str:
+    """What makes two failures the same: everything the user would read, but times."""
+    result = dict(event.data.get("result") or {})
+    for key in ("start", "end", "delta", "results", "diff"):
+        result.pop(key, None)
+    return json.dumps(result, sort_keys=True, default=str)

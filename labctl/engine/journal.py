@@ -1,0 +1,170 @@
+"""The run's folder: events as they happen, what each host printed, and run.json.
+
+Each event is one line, written and flushed at once, so that a crash loses nothing that was reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from labctl import __version__
+from labctl.errors import EnvironmentProblem
+from labctl.events import Event, Kind
+
+
+def make_run_dir(root: Path, playbook: str) -> Path:
+    """`root/runs/<YYYYmmdd-HHMMSS>-<playbook>`, unique, with `runs/latest` pointing at it."""
+    name = re.sub(r"[^\w.-]+", "-", Path(playbook).stem).strip("-.") or "run"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    runs = root / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            folder = runs / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            (folder / "logs").mkdir()
+            _point_latest(runs, folder)
+            return folder
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the run's folder cannot be made below {runs}: {error.strerror}",
+            hint="start labctl in a directory you can write to",
+        ) from None
+    raise EnvironmentProblem(f"no free name left for {stem} below {runs}")
+
+
+def _point_latest(runs: Path, folder: Path) -> None:
+    temporary = runs / f".latest-{os.getpid()}-{threading.get_ident()}"
+    try:
+        temporary.symlink_to(folder.name)
+        temporary.replace(runs / "latest")
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a convenience: some shared folders have no links
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, default=plain) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no word for, as text or list."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return str(value)
+
+
+def commit() -> str | None:
+    """labctl's own git commit, when it runs from a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+class Journal:
+    """Subscriber that keeps events.jsonl and logs/<host>.log; `start` and `end` write run.json."""
+
+    def __init__(self, folder: Path) -> None:
+        import structlog
+
+        self.folder = folder
+        self._stream = (folder / "events.jsonl").open("a", encoding="utf-8")
+        self._log = structlog.wrap_logger(
+            structlog.WriteLogger(self._stream),
+            processors=[structlog.processors.JSONRenderer(default=plain)],
+            wrapper_class=structlog.BoundLogger,
+        )
+        self._host_logs: dict[str, TextIO] = {}
+        self._live: set[tuple[str, str | None]] = set()
+        self._head: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._lost = False
+
+    def __call__(self, event: Event) -> None:
+        record = {"time": round(event.time, 6), "play": event.play, "task": event.task, "host": event.host}
+        try:
+            with self._lock:
+                self._log.info(
+                    str(event.kind), **{k: v for k, v in record.items() if v is not None}, data=event.data
+                )
+                if event.host:
+                    self._host_log(event, event.host)
+        except (OSError, ValueError):
+            self._lost = True  # the controller's disk is full: the run goes on, run.json says so
+
+    def start(self, **head: Any) -> None:
+        self._head = {"labctl": __version__, "commit": commit(), "started": time.time(), **head}
+        write_json(self.folder / "run.json", {**self._head, "ended": None, "exit_code": None})
+
+    def end(self, **tail: Any) -> None:
+        whole = {**self._head, "ended": time.time(), **tail}
+        if self._lost:
+            whole["journal"] = "incomplete: the disk was full"
+        write_json(self.folder / "run.json", whole)
+
+    def close(self) -> None:
+        with self._lock:
+            for stream in (self._stream, *self._host_logs.values()):
+                try:
+                    stream.close()
+                except OSError:
+                    self._lost = True
+
+    def _host_log(self, event: Event, host: str) -> None:
+        key = (host, event.task)
+        if event.kind is Kind.OUTPUT:
+            if key not in self._live:
+                self._live.add(key)
+                self._header(event, host)
+            self._file(host).write(str(event.data.get("text", "")))
+        elif event.kind in (Kind.RESULT, Kind.ITEM):
+            result = event.data.get("result")
+            if event.kind is Kind.RESULT and key in self._live:
+                self._live.discard(key)
+            elif isinstance(result, Mapping) and (result.get("stdout") or result.get("stderr")):
+                self._header(event, host)
+                for name in ("stdout", "stderr"):
+                    if text := result.get(name):
+                        self._file(host).write(f"{text}\n")
+        else:
+            return
+        if host in self._host_logs:
+            self._host_logs[host].flush()
+
+    def _header(self, event: Event, host: str) -> None:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+        self._file(host).write(f"--- {clock} {event.task or ''}\n")
+
+    def _file(self, host: str) -> TextIO:
+        if host not in self._host_logs:
+            name = re.sub(r"[^\w.@:-]+", "_", host)
+            self._host_logs[host] = (self.folder / "logs" / f"{name}.log").open("a", encoding="utf-8")
+        return self._host_logs[host]

@@ -1,0 +1,108 @@
+"""What a task left behind on one host, in Ansible's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labctl.errors import Mark
+from labctl.events import Status
+
+CENSORED = "the output has been hidden because 'no_log: true' was set for this task"
+HIDDEN = "********"
+
+
+@dataclass
+class Result:
+    """How a task (or one turn of its loop) ended on one host.
+
+    `values` is what a register sees. `unknown` (dry run) says why the outcome cannot be known. `seconds`
+    is wall time on the controller. `mark` is where the fault is, when it is not the task itself."""
+
+    status: Status
+    values: dict[str, Any] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+    diff: list[dict[str, Any]] = field(default_factory=list)
+    unknown: str | None = None
+    seconds: float = 0.0
+    mark: Mark | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.status is Status.FAILED
+
+    @property
+    def unreachable(self) -> bool:
+        return self.status is Status.UNREACHABLE
+
+    @property
+    def skipped(self) -> bool:
+        return self.status is Status.SKIPPED
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.status is Status.UNKNOWN
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.values.get("changed"))
+
+    def complete(self) -> Result:
+        """Fill in the keys every Ansible result has, from the status."""
+        values = self.values
+        values.setdefault("changed", self.status is Status.CHANGED)
+        values["failed"] = self.failed
+        if self.unreachable:
+            values["unreachable"] = True
+        if self.skipped:
+            values["skipped"] = True
+        for name in ("stdout", "stderr"):
+            text = values.get(name)
+            if isinstance(text, bytes):
+                text = values[name] = text.decode(errors="replace")
+            if isinstance(text, str):
+                values.setdefault(f"{name}_lines", text.splitlines())
+        if self.diff:
+            values["diff"] = self.diff
+        return self
+
+    def shown(self, *, no_log: bool) -> dict[str, Any]:
+        """`values` for events and renderers; with `no_log` only the outcome."""
+        values = self.values
+        if no_log:
+            kept = ("changed", "failed", "unreachable", "skipped", "attempts")
+            return {"censored": CENSORED, **{key: values[key] for key in kept if key in values}}
+        return {key: value for key, value in values.items() if not str(key).startswith("_labctl")}
+
+
+def failed(message: str, *, mark: Mark | None = None, **values: Any) -> Result:
+    return Result(Status.FAILED, {"msg": message, **values}, mark=mark).complete()
+
+
+def unreachable(message: str, **values: Any) -> Result:
+    return Result(Status.UNREACHABLE, {"msg": message, **values}).complete()
+
+
+def skipped(reason: str, **values: Any) -> Result:
+    return Result(Status.SKIPPED, {"skip_reason": reason, "changed": False, **values}).complete()
+
+
+def unknown(reason: str, values: Mapping[str, Any] | None = None) -> Result:
+    return Result(Status.UNKNOWN, {"msg": reason, **(values or {})}, unknown=reason).complete()
+
+
+def hide(value: Any, secrets: frozenset[str]) -> Any:
+    """`value` with every secret text in it replaced, whatever it is nested in."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            if secret in value:
+                value = value.replace(secret, HIDDEN)
+        return value
+    if isinstance(value, Mapping):
+        return {hide(key, secrets): hide(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide(item, secrets) for item in value]
+    return value

@@ -1,0 +1,240 @@
+"""The Node a task works with: the host's agent, looked up anew for each call.
+
+Looking it up anew means that a connection dropped by an interrupt, a timeout or `meta: reset_connection`
+is simply made again by the next call. After an interrupt the first call of a task raises Interrupted, so
+that the task stops where it is; calls after that are its own clean-up and go through.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from labctl.engine.interrupt import Stop
+from labctl.errors import Interrupted, TaskTimeout, Unreachable
+from labctl.node.api import Completed, Node, Output, Stat, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """The wall clock of one task, and what it has learnt of an interrupt."""
+
+    def __init__(self, stop: Stop, seconds: float | None = None) -> None:
+        self._stop = stop
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._told = False
+        self.seconds = seconds
+
+    @property
+    def left(self) -> float | None:
+        return None if self._until is None else self._until - time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return self._until is not None and time.monotonic() >= self._until
+
+    def before_call(self) -> None:
+        if self._stop.asked and not self._told:
+            self._told = True
+            raise Interrupted(self._stop.reason)
+        if self.over and not self._told:
+            self._told = True
+            raise self.timeout()
+
+    def translate(self, error: Unreachable) -> Exception:
+        """What a connection that ended under a call really means."""
+        if self._told:
+            return error
+        if self._stop.asked:
+            self._told = True
+            return Interrupted(self._stop.reason)
+        if self.over:
+            self._told = True
+            return self.timeout()
+        return error
+
+    def timeout(self) -> TaskTimeout:
+        return TaskTimeout(f"the task did not end within its timeout of {self.seconds:g} s", timedout=True)
+
+
+class SessionNode:
+    """A Node (labctl.node.api) over whatever agent `connect` gives at the moment of the call."""
+
+    def __init__(
+        self,
+        host: str,
+        connect: Callable[[], Node],
+        deadline: Deadline,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._host = host
+        self._connect = connect
+        self._deadline = deadline
+        self._environment = environment or {}
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    def _do(self, call: Callable[[Node], T]) -> T:
+        self._deadline.before_call()
+        try:
+            return call(self._connect())
+        except Unreachable as error:
+            raised = self._deadline.translate(error)
+            if raised is error:
+                raise
+            raise raised from None
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        output: Output | None = None,
+        creates: str | None = None,
+        removes: str | None = None,
+    ) -> Completed:
+        left = self._deadline.left
+        limit = timeout if left is None else left if timeout is None else min(timeout, left)
+        done = self._do(
+            lambda node: node.run(
+                argv,
+                stdin=stdin,
+                env={**self._environment, **(env or {})},
+                cwd=cwd,
+                timeout=limit,
+                output=output,
+                creates=creates,
+                removes=removes,
+            )
+        )
+        if done.timed_out and limit is not timeout:
+            raise self._deadline.timeout()
+        return done
+
+    def read(self, path: str, *, limit: int | None = None) -> bytes:
+        return self._do(lambda node: node.read(path, limit=limit))
+
+    def write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
+        group: str | None = None,
+        backup: bool = False,
+    ) -> str | None:
+        return self._do(
+            lambda node: node.write(path, data, mode=mode, owner=owner, group=group, backup=backup)
+        )
+
+    def put(self, source: Path, path: str, *, mode: int | None = None) -> None:
+        self._do(lambda node: node.put(source, path, mode=mode))
+
+    def get(self, path: str, destination: Path) -> None:
+        self._do(lambda node: node.get(path, destination))
+
+    def stat(self, path: str, *, follow: bool = False, checksum: bool = False) -> Stat | None:
+        return self._do(lambda node: node.stat(path, follow=follow, checksum=checksum))
+
+    def list(self, path: str) -> list[Stat]:
+        return self._do(lambda node: node.list(path))
+
+    def remove(self, path: str) -> bool:
+        return self._do(lambda node: node.remove(path))
+
+    def mkdir(self, path: str, *, mode: int | None = None, parents: bool = True) -> bool:
+        return self._do(lambda node: node.mkdir(path, mode=mode, parents=parents))
+
+    def link(self, target: str, path: str, *, hard: bool = False) -> None:
+        self._do(lambda node: node.link(target, path, hard=hard))
+
+    def chmod(self, path: str, mode: int, *, follow: bool = True) -> None:
+        self._do(lambda node: node.chmod(path, mode, follow=follow))
+
+    def chown(
+        self, path: str, *, owner: str | None = None, group: str | None = None, follow: bool = True
+    ) -> None:
+        self._do(lambda node: node.chown(path, owner=owner, group=group, follow=follow))
+
+    def call(self, module: str, function: str, /, **arguments: Any) -> Any:
+        return self._do(lambda node: node.call(module, function, **arguments))
+
+    def start(
+        self,
+        program: bytes,
+        arguments: Sequence[str],
+        *,
+        line: Callable[[str], None],
+        name: str = "program",
+    ) -> Stream:
+        return self._do(lambda node: node.start(program, arguments, line=line, name=name))
+
+    def clock_offset(self) -> float:
+        return self._do(lambda node: node.clock_offset())
+
+    def close(self) -> None:
+        """The agent belongs to the run, not to the task."""
+
+
+class Watchdog:
+    """Ends what a task started when its wall clock runs out, even if the node no longer answers: it drops
+    the connection, so that the blocked call returns. One thread for the whole run."""
+
+    GRACE = 2.0  # seconds the agent gets to report the timeout itself
+
+    def __init__(self, drop: Callable[[str], None]) -> None:
+        self._drop = drop
+        self._watched: dict[int, tuple[float, Sequence[str]]] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def watch(self, deadline: Deadline, hosts: Sequence[str]) -> int:
+        left = deadline.left
+        if left is None:
+            return 0
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="labctl-watchdog", daemon=True)
+                self._thread.start()
+            self._watched[id(deadline)] = (time.monotonic() + left + self.GRACE, hosts)
+            self._changed.notify()
+        return id(deadline)
+
+    def forget(self, token: int) -> None:
+        with self._changed:
+            self._watched.pop(token, None)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                nearest = min((at for at, _ in self._watched.values()), default=None)
+                self._changed.wait(None if nearest is None else max(0.0, nearest - time.monotonic()))
+                hosts = list(self._due())
+            for host in hosts:
+                self._drop(host)
+
+    def _due(self) -> Iterator[str]:
+        now = time.monotonic()
+        for token in [token for token, (at, _) in self._watched.items() if at <= now]:
+            yield from self._watched.pop(token)[1]
