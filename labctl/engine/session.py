@@ -34,7 +34,10 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        return None if self._until is None else self._until - time.monotonic()
+        """Seconds to go; None without a limit, and for the clean-up after one was reached."""
+        if self._until is None or self._told:
+            return None
+        return max(0.0, self._until - time.monotonic())
 
     @property
     def over(self) -> bool:

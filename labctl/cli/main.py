@@ -1,0 +1,102 @@
+"""The `labctl` command. Each subcommand is one module of this package, imported only when it is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from labctl import __version__
+from labctl.errors import LabctlError, UsageError, did_you_mean
+
+COMMANDS = {
+    "run": "run playbooks against an inventory",
+    "lab": "the embedded lab: up, status, ssh, down",
+    "report": "print a run's report, or make it again from the raw files",
+    "facts": "show what is known of the nodes",
+    "ping": "check that the nodes answer, and how fast",
+    "exec": "run one task on the nodes",
+    "doc": "the task types and their arguments",
+    "runs": "list the runs made here",
+}
+
+_EPILOG = """\
+exit codes: 0 all well, 1 unexpected fault, 2 a task failed, 4 a host is unreachable, 5 bad command line,
+6 bad playbook, 7 bad inventory, 8 bad variable, 9 this machine cannot do it, 130 interrupted"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with labctl's exit code and hints."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def build(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, complete for the subcommand in `argv`; the others are there by name."""
+    parser = Parser(
+        prog="labctl",
+        description="Prove a number on a lab of machines: Ansible-style playbooks over SSH.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"labctl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    if chosen is not None and chosen not in COMMANDS:
+        raise UsageError(
+            f"there is no command '{chosen}'",
+            hint=did_you_mean(chosen, COMMANDS) or f"the commands: {', '.join(COMMANDS)}",
+        )
+    for name, summary in COMMANDS.items():
+        if name == chosen:
+            module: Any = importlib.import_module(f"labctl.cli.{name}")
+            module.add_parser(commands)
+            parser.set_defaults(run=module.run)
+        else:
+            commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code comes back, and every fault is one message on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parser = build(arguments)
+        if not arguments:
+            parser.print_help()
+            return UsageError.exit_code
+        args = parser.parse_args(arguments)
+        return int(args.run(args))
+    except LabctlError as error:
+        return fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nlabctl: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        # `labctl … | head`: nobody reads on; keep the interpreter from complaining at exit.
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        return crash(error)
+
+
+def fail(error: LabctlError) -> int:
+    """Show an error as its user sees it; its exit code comes back."""
+    sys.stdout.flush()
+    sys.stderr.write(f"ERROR: {error.report()}\n")
+    return error.exit_code
+
+
+def crash(error: Exception) -> int:
+    """A fault of labctl itself: one line, and the details in a file."""
+    from labctl.cli.crash import write_log
+
+    sys.stdout.flush()
+    sys.stderr.write(
+        f"ERROR: unexpected {type(error).__name__}: {error} (this is a fault of labctl)\n"
+        f"hint: the details are in {write_log(error)}\n"
+    )
+    return 1
