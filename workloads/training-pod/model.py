@@ -4,14 +4,20 @@ Both engines keep the same arrays in the same order (parameters, first moments, 
 float32), so that a state saved by one can be read by the other.
 """
 
+from __future__ import annotations
+
+from typing import Any, List
+
 import numpy as np
+
+Arrays = List[np.ndarray]
 
 FEATURES, HIDDEN, CLASSES = 256, 128, 10
 SHAPES = ((FEATURES, HIDDEN), (HIDDEN,), (HIDDEN, CLASSES), (CLASSES,))
 RATE, BETA1, BETA2, EPSILON = 2e-3, 0.9, 0.999, 1e-7  # Kingma and Ba 2015, with Keras' epsilon
 
 
-def data_set(seed, rows):
+def data_set(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """A learnable classification problem: (rows, 256) float32 features and (rows,) labels below 10.
 
     A fixed random network (the teacher) labels points drawn around one centre per class."""
@@ -24,7 +30,7 @@ def data_set(seed, rows):
     return features.astype(np.float32), labels
 
 
-def initial_arrays(seed):
+def initial_arrays(seed: int) -> Arrays:
     """The twelve arrays of step 0: Glorot-uniform weights, zero biases, zero moments."""
     random = np.random.default_rng([seed, 2])
     parameters = []
@@ -38,13 +44,13 @@ def initial_arrays(seed):
 class NumpyEngine:
     name = "numpy"
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Arrays) -> None:
         self._arrays = [np.array(array, np.float32) for array in arrays]
 
-    def arrays(self):
+    def arrays(self) -> Arrays:
         return self._arrays
 
-    def step(self, number, features, labels):
+    def step(self, number: int, features: np.ndarray, labels: np.ndarray) -> float:
         """One Adam step (`number` counts from 1) on a batch; the mean cross-entropy before it."""
         w1, b1, w2, b2 = self._arrays[:4]
         rows = np.arange(len(labels))
@@ -70,7 +76,7 @@ class NumpyEngine:
 class TensorFlowEngine:
     name = "tensorflow"
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Arrays) -> None:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -79,10 +85,10 @@ class TensorFlowEngine:
         self._variables = [tf.Variable(array, dtype=tf.float32) for array in arrays]
         self._compiled = tf.function(self._step)
 
-    def arrays(self):
+    def arrays(self) -> Arrays:
         return [variable.numpy() for variable in self._variables]
 
-    def step(self, number, features, labels):
+    def step(self, number: int, features: np.ndarray, labels: np.ndarray) -> float:
         tf = self._tf
         rate = RATE * np.sqrt(1 - BETA2**number) / (1 - BETA1**number)
         loss = self._compiled(
@@ -90,7 +96,7 @@ class TensorFlowEngine:
         )
         return float(loss.numpy())
 
-    def _step(self, features, labels, rate):
+    def _step(self, features: Any, labels: Any, rate: Any) -> Any:
         tf = self._tf
         parameters = self._variables[:4]
         with tf.GradientTape() as tape:

@@ -10,6 +10,8 @@ completed once stays so for the life of this process.
 Environment: PORT; COMPLETED; WATCH_SECONDS between log lines; STATE_DIR; POD_DIR. Exit code 143 by TERM.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import selectors
@@ -17,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 from podfiles import BOOT, POD_DIR, STATE_DIR, number, read_json, say
 
@@ -28,12 +31,12 @@ RECORDS = {"data-processor": "processor.done.json"}
 class Progress:
     """What the pod's other containers published."""
 
-    def __init__(self):
-        self._completed = set()
+    def __init__(self) -> None:
+        self._completed: set[str] = set()
         named = os.environ.get("COMPLETED", "").split(",")
         self._claimed = {name.strip() for name in named} - {""}
 
-    def read(self):
+    def read(self) -> dict[str, Any]:
         trainer = None
         try:
             names = os.listdir(POD_DIR)
@@ -57,7 +60,7 @@ class Progress:
             "wall": time.time(),
         }
 
-    def _note(self, record):
+    def _note(self, record: Any) -> None:
         if isinstance(record, dict) and record.get("completed") is True and record.get("name"):
             self._completed.add(record["name"])
 
@@ -65,10 +68,10 @@ class Progress:
 class Server:
     """One thread, no fork: an answer costs the pod a fraction of a millisecond."""
 
-    def __init__(self, port, progress):
+    def __init__(self, port: int, progress: Progress) -> None:
         self._progress = progress
         self._selector = selectors.DefaultSelector()
-        self._pending = {}
+        self._pending: dict[socket.socket, bytes] = {}
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("0.0.0.0", port))
@@ -77,23 +80,23 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
 
     @property
-    def port(self):
-        return self._listener.getsockname()[1]
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
 
-    def serve(self, seconds):
+    def serve(self, seconds: float) -> None:
         """Answer what comes within `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             left = deadline - time.monotonic()
             for key, _ in self._selector.select(max(0.0, left)):
-                if key.fileobj is self._listener:
-                    self._accept()
+                if isinstance(key.data, socket.socket):
+                    self._receive(key.data)
                 else:
-                    self._receive(key.fileobj)
+                    self._accept()
             if left <= 0:
                 return
 
-    def _accept(self):
+    def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:
@@ -103,10 +106,12 @@ class Server:
         if len(self._pending) >= MOST_CONNECTIONS:
             self._close(next(iter(self._pending)))
         self._pending[connection] = b""
-        self._selector.register(connection, selectors.EVENT_READ)
+        self._selector.register(connection, selectors.EVENT_READ, connection)
         self._receive(connection)
 
-    def _receive(self, connection):
+    def _receive(self, connection: socket.socket) -> None:
+        if connection not in self._pending:  # closed for a newer one in this round
+            return
         try:
             data = connection.recv(4096)
         except BlockingIOError:
@@ -124,7 +129,7 @@ class Server:
                 return
         self._pending[connection] = request
 
-    def _answer(self, connection, head):
+    def _answer(self, connection: socket.socket, head: bytes) -> bool:
         """Send the answer; whether the connection stays open."""
         lines = head.decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
@@ -149,21 +154,21 @@ class Server:
             return False
         return not close
 
-    def _page(self, path):
+    def _page(self, path: str) -> tuple[str, str, bytes]:
         if path == "/healthz":
             return "200 OK", "text/plain", b"ok\n"
         if path == "/progress":
             return "200 OK", "application/json", json.dumps(self._progress.read()).encode() + b"\n"
         return "404 Not Found", "text/plain", b"there are /healthz and /progress\n"
 
-    def _close(self, connection):
+    def _close(self, connection: socket.socket) -> None:
         del self._pending[connection]
         self._selector.unregister(connection)
         connection.close()
 
 
-def main():
-    def stop(*_):
+def main() -> int:
+    def stop(*_: object) -> None:
         say("stop", signal=15, wall=time.time())
         sys.exit(128 + signal.SIGTERM)
 

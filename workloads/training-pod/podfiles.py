@@ -1,16 +1,20 @@
 """Files that another container, or the same program on another node, reads: never half-written."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 import uuid
+from typing import Any, Iterable, TypeVar
 
+Number = TypeVar("Number", int, float)
 STATE_DIR = os.environ.get("STATE_DIR", "/migration-checkpoint")  # the shared volume
 POD_DIR = os.environ.get("POD_DIR", "/run/pod")  # an emptyDir: lives and dies with the pod on its node
 BOOT = uuid.uuid4().hex[:12]  # this start of this process; survives a restore of its memory
 
 
-def write_atomically(path, chunks, durable):
+def write_atomically(path: str, chunks: Iterable[bytes], durable: bool) -> int:
     """Replace `path` by the joined byte chunks, and return their size in bytes.
 
     Readers see the old file or the whole new one. `durable`: on the disk before this returns (file and
@@ -41,11 +45,11 @@ def write_atomically(path, chunks, durable):
     return size
 
 
-def write_json(path, value, durable=False):
+def write_json(path: str, value: Any, durable: bool = False) -> None:
     write_atomically(path, [json.dumps(value).encode()], durable)
 
 
-def read_json(path):
+def read_json(path: str) -> Any:
     """The parsed file, or None when it is missing or not JSON."""
     try:
         with open(path, "rb") as stream:
@@ -54,7 +58,7 @@ def read_json(path):
         return None
 
 
-def say(event, **values):
+def say(event: str, **values: Any) -> None:
     """One log line."""
     line = {"event": event}
     line.update(values)
@@ -64,7 +68,7 @@ def say(event, **values):
     sys.stdout.flush()
 
 
-def number(name, default):
+def number(name: str, default: Number) -> Number:
     """An environment variable as a number of the default's type; exit code 2 when it is not one."""
     text = os.environ.get(name, "")
     try:

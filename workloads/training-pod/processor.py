@@ -11,6 +11,8 @@ result, 143 stopped by TERM.
 Files: STATE_DIR/processor.result.json; STATE_DIR/processor.done.json; POD_DIR/processor.json.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import random
@@ -18,6 +20,7 @@ import signal
 import sys
 import time
 from array import array
+from typing import Any
 
 from podfiles import BOOT, POD_DIR, STATE_DIR, number, say, write_json
 
@@ -29,12 +32,12 @@ NAME = "data-processor"
 class Aggregate:
     """Count, sum and quantiles of a column by key, and a checksum over every record."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._values = {key: array("d") for key in KEYS}
         self._checksum = hashlib.sha256()
         self.records = self.bad = 0
 
-    def add(self, text):
+    def add(self, text: str) -> None:
         """Parse lines `number,key,value,size`; a line that cannot be parsed is counted, not used."""
         self._checksum.update(text.encode())
         for line in text.splitlines():
@@ -45,13 +48,14 @@ class Aggregate:
             except (IndexError, KeyError, ValueError):
                 self.bad += 1
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         groups = {}
         for key, values in self._values.items():
             ordered = sorted(values)
-            groups[key] = {"count": len(ordered), "sum": round(sum(ordered), 3)}
+            group: dict[str, Any] = {"count": len(ordered), "sum": round(sum(ordered), 3)}
             for name, share in (("p50", 0.5), ("p95", 0.95)):
-                groups[key][name] = round(ordered[int(share * (len(ordered) - 1))], 3) if ordered else None
+                group[name] = round(ordered[int(share * (len(ordered) - 1))], 3) if ordered else None
+            groups[key] = group
         return {
             "records": self.records,
             "bad": self.bad,
@@ -60,7 +64,7 @@ class Aggregate:
         }
 
 
-def chunk(generator, index, records):
+def chunk(generator: random.Random, index: int, records: int) -> str:
     """The text of one chunk of the data set; about one record in 500 is damaged."""
     lines = []
     for row in range(records):
@@ -70,7 +74,7 @@ def chunk(generator, index, records):
     return "\n".join(lines) + "\n"
 
 
-def main():
+def main() -> int:
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     seconds, records = number("PROCESS_SECONDS", 45.0), number("PROCESS_RECORDS", 8000)

@@ -1,11 +1,13 @@
 """The trainer's whole state: what must travel so that training goes on as if nothing had happened."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
-
-from model import ENGINES, SHAPES, data_set, initial_arrays
+from model import ENGINES, SHAPES, Arrays, data_set, initial_arrays
 from podfiles import write_atomically
 
 MAGIC = "labctl trainer state 1"
@@ -19,24 +21,25 @@ class DamagedState(Exception):
 class State:
     """Parameters, optimiser moments, step and random generator, with the data set they belong to."""
 
-    def __init__(self, seed, batch, step, random, engine):
+    def __init__(self, seed: int, batch: int, step: int, random: np.random.Generator, engine: Any) -> None:
         self.seed, self.batch, self.step = seed, batch, step
         self.engine = engine
         self._random = random
         self._features, self._labels = data_set(seed, ROWS)
 
     @classmethod
-    def initial(cls, seed, batch, engine):
+    def initial(cls, seed: int, batch: int, engine: str) -> State:
         random = np.random.Generator(np.random.PCG64([seed, 3]))
         return cls(seed, batch, 0, random, ENGINES[engine](initial_arrays(seed)))
 
-    def advance(self):
+    def advance(self) -> float:
         """Make one step on a random batch; its loss."""
         rows = self._random.integers(0, ROWS, self.batch)
         self.step += 1
-        return self.engine.step(self.step, self._features[rows], self._labels[rows])
+        loss: float = self.engine.step(self.step, self._features[rows], self._labels[rows])
+        return loss
 
-    def _description(self):
+    def _description(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "seed": self.seed,
@@ -45,14 +48,14 @@ class State:
             "random": self._random.bit_generator.state,
         }
 
-    def digest(self):
+    def digest(self) -> str:
         """sha256 of everything the next steps depend on."""
         found = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
         for array in self.engine.arrays():
             found.update(array)
         return found.hexdigest()
 
-    def save(self, path):
+    def save(self, path: str) -> tuple[str, int, str]:
         """Write the state durably; (digest, size in bytes, sha256 of the file). OSError leaves the old one.
 
         Line 1: magic and the sha256 of all that follows. Line 2: the description. Then the arrays."""
@@ -70,7 +73,7 @@ class State:
         return digest, size, whole.hexdigest()
 
     @classmethod
-    def load(cls, path, engine):
+    def load(cls, path: str, engine: str) -> State:
         """The saved state, after every byte of it was checked. DamagedState says what is wrong."""
         try:
             with open(path, "rb") as stream:
@@ -99,7 +102,7 @@ class State:
         return state
 
 
-def _split(raw):
+def _split(raw: bytes) -> Arrays:
     flat, arrays, start = np.frombuffer(raw, np.float32), [], 0
     for shape in SHAPES * 3:
         size = int(np.prod(shape))

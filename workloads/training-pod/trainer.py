@@ -12,11 +12,14 @@ Files: STATE_DIR/trainer.state; STATE_DIR/saved.json and POD_DIR/saved.json, whi
 that USR1 asked for, with the text of STATE_DIR/save.request as its `request`; POD_DIR/progress.json.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import signal
 import sys
 import time
+from typing import Any
 
 # Before numpy is imported: one thread, so that a step is the same sum in the same order everywhere.
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -29,7 +32,7 @@ from podfiles import POD_DIR, STATE_DIR, BOOT, number, read_json, say, write_jso
 class Signals:
     """Signals as flags, read between two steps. Made before numpy is imported, which takes a while."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.save = self.hold = self.stop = False
         self._reader, writer = os.pipe()
         for end in (self._reader, writer):
@@ -39,16 +42,16 @@ class Signals:
         signal.signal(signal.SIGUSR2, self._on_go_on)
         signal.signal(signal.SIGTERM, self._on_stop)
 
-    def _on_save(self, *_):
+    def _on_save(self, *_: object) -> None:
         self.save = self.hold = True
 
-    def _on_go_on(self, *_):
+    def _on_go_on(self, *_: object) -> None:
         self.hold = False
 
-    def _on_stop(self, *_):
+    def _on_stop(self, *_: object) -> None:
         self.stop = True
 
-    def wait(self):
+    def wait(self) -> None:
         """Until a signal comes, or came since the last wait."""
         select.select([self._reader], [], [])
         try:
@@ -58,7 +61,7 @@ class Signals:
 
 
 class Trainer:
-    def __init__(self, signals):
+    def __init__(self, signals: Signals) -> None:
         from state import State
 
         self.signals = signals
@@ -80,13 +83,13 @@ class Trainer:
         say(event, step=self.state.step, sha256=digest, engine=engine, seed=self.state.seed, wall=time.time())
         self.publish(digest)
 
-    def publish(self, digest, held=False):
+    def publish(self, digest: str, held: bool = False) -> None:
         write_json(
             os.path.join(POD_DIR, "progress.json"),
             {"step": self.state.step, "to": digest, "wall": time.time(), "boot": BOOT, "held": held},
         )
 
-    def step(self):
+    def step(self) -> None:
         # Hashed again, not remembered: it shows that memory restored on another node is what it was.
         before = self.state.digest()
         loss = self.state.advance()
@@ -94,7 +97,7 @@ class Trainer:
         say("step", step=self.state.step, **{"from": before}, to=after, loss=round(loss, 6), wall=time.time())
         self.publish(after)
 
-    def save(self, request):
+    def save(self, request: Any) -> bool:
         """Save, and tell how it went in saved.json; False when the state could not be saved."""
         started = time.monotonic()
         self.saves += 1
@@ -115,7 +118,7 @@ class Trainer:
                 say("error", error="saved.json: %s" % error)
         return not failed
 
-    def save_and_hold(self):
+    def save_and_hold(self) -> None:
         self.signals.save = False
         if not self.save(self._request()):
             self.signals.hold = False
@@ -130,11 +133,11 @@ class Trainer:
         if not self.signals.stop:
             say("go-on", step=self.state.step, wall=time.time())
 
-    def _request(self):
+    def _request(self) -> Any:
         found = read_json(os.path.join(STATE_DIR, "save.request"))
         return found.get("request") if isinstance(found, dict) else found
 
-    def run(self):
+    def run(self) -> int:
         last, every = number("TRAINER_STEPS", 0), number("SAVE_EVERY", 0)
         while not (last and self.state.step >= last):
             if self.signals.stop:
@@ -150,7 +153,7 @@ class Trainer:
         return 0
 
 
-def main():
+def main() -> int:
     signals = Signals()
     from state import DamagedState
 
