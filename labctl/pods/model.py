@@ -37,6 +37,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Readiness:
+    """How a container says that it can serve: an HTTP GET of `path` answered with 2xx or 3xx, or, without
+    a path, a TCP connection that is accepted."""
+
+    port: int
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     name: str
     image: str
@@ -47,11 +56,16 @@ class Container:
     ports: tuple[int, ...] = ()
     resources: Resources = field(default_factory=Resources)
     mounts: tuple[VolumeMount, ...] = ()
+    readiness: Readiness | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod; `manifest` is the whole parsed document, for a runtime that hands it on unchanged."""
+    """One pod; `manifest` is the whole parsed document, for a runtime that hands it on unchanged.
+
+    Two annotations are labctl's own: `labctl/address`, an address of the nodes' network that belongs to
+    the pod and moves with it, and `labctl/stateful`, the names (separated by commas) of containers that
+    hold their state when asked by SIGUSR1 (see labctl.migration.hold)."""
 
     name: str
     namespace: str
@@ -62,6 +76,20 @@ class Pod:
     restart_policy: str
     grace_seconds: int
     manifest: Mapping[str, Any]
+
+    @property
+    def address(self) -> str | None:
+        return self.annotations.get("labctl/address")
+
+    @property
+    def stateful(self) -> tuple[str, ...]:
+        text = self.annotations.get("labctl/stateful", "")
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+
+    @property
+    def claim(self) -> str | None:
+        """The claim of the pod's first shared volume."""
+        return next((volume.claim for volume in self.volumes if volume.claim), None)
 
     def container(self, name: str) -> Container:
         return next(c for c in self.containers if c.name == name)
