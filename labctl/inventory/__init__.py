@@ -1,0 +1,6 @@
+"""Inventories: sources in, hosts, groups, patterns and variables out."""
+
+from labctl.inventory.model import Group, Host, Inventory, LabSpec
+from labctl.inventory.sources import load
+
+__all__ = ["Group", "Host", "Inventory", "LabSpec", "load"]

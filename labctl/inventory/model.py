@@ -1,0 +1,192 @@
+"""What an inventory is once read: hosts, groups and how they nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import InventoryError, Mark, did_you_mean
+from labctl.inventory.patterns import match
+from labctl.inventory.varfiles import VariableFolder
+
+LOCALHOST = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(eq=False)
+class Host:
+    """One host. `groups` names every group it is in, through nesting too and without `all`, in the
+    order their variables are merged (later wins)."""
+
+    name: str
+    vars: dict[str, Any] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+    mark: Mark | None = None
+    implicit: bool = False
+
+
+@dataclass(eq=False)
+class Group:
+    """One group. `hosts` and `children` are the direct ones, `depth` the longest way down from `all`."""
+
+    name: str
+    vars: dict[str, Any] = field(default_factory=dict)
+    hosts: list[str] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+    priority: int = 1
+    depth: int = 0
+    mark: Mark | None = None
+
+    @property
+    def merge_key(self) -> tuple[int, int, str]:
+        return (self.depth, self.priority, self.name)
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """A lab inventory (`plugin: lab`): the nodes to make, each with its settings as written."""
+
+    path: Path
+    name: str
+    nodes: Mapping[str, Mapping[str, Any]]
+    mark: Mark
+
+
+class Inventory:
+    """Hosts and groups of all sources together. `warnings` holds (message, position) for the user."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, Host] = {}
+        self.groups: dict[str, Group] = {"all": Group("all"), "ungrouped": Group("ungrouped")}
+        self.labs: list[LabSpec] = []
+        self.warnings: list[tuple[str, Mark | None]] = []
+        self.folders: list[Path] = []
+        self._implicit: dict[str, Host] = {}
+        self._variable_folders: dict[Path, VariableFolder] = {}
+
+    def add_host(self, name: str, group: str | None = None, mark: Mark | None = None) -> Host:
+        """The host of that name, made if need be, and put into `group`. Call `settle` when done."""
+        host = self.hosts.setdefault(name, Host(name, mark=mark))
+        if group:
+            members = self.add_group(group, mark).hosts
+            if name not in members:
+                members.append(name)
+        return host
+
+    def add_group(self, name: str, mark: Mark | None = None) -> Group:
+        return self.groups.setdefault(name, Group(name, mark=mark))
+
+    def add_child(self, parent: str, child: str, mark: Mark | None = None) -> None:
+        """Nest one group in another; InventoryError when that would close a circle."""
+        self.add_group(parent, mark)
+        self.add_group(child, mark)
+        if parent == child or parent in self._descendants(child):
+            raise InventoryError(f"group '{child}' cannot hold '{parent}' and be held by it", mark=mark)
+        if child not in self.groups[parent].children:
+            self.groups[parent].children.append(child)
+
+    def set_group_variables(self, name: str, variables: Mapping[str, Any], mark: Mark | None = None) -> None:
+        """Add variables to a group; `ansible_group_priority` sets its rank among groups of equal depth."""
+        group = self.add_group(name, mark)
+        for key, value in variables.items():
+            if key != "ansible_group_priority":
+                group.vars[key] = value
+                continue
+            try:
+                group.priority = int(value)
+            except (TypeError, ValueError):
+                raise InventoryError(
+                    f"ansible_group_priority of group '{name}' must be an integer, not {value!r}",
+                    mark=getattr(value, "mark", None) or mark,
+                ) from None
+
+    def settle(self) -> None:
+        """Work out what follows from the declarations: `ungrouped`, the children of `all`, depths, and
+        each host's groups. To be called after hosts or groups were added."""
+        every, ungrouped = self.groups["all"], self.groups["ungrouped"]
+        nested = {child for g in self.groups.values() if g is not every for child in g.children}
+        for name in self.groups:
+            if name not in nested and name != "all" and name not in every.children:
+                every.children.append(name)
+        grouped = {h for g in self.groups.values() if g is not every and g is not ungrouped for h in g.hosts}
+        ungrouped.hosts = [h for h in self.hosts if h not in grouped]
+        self._set_depths()
+        for host in self.hosts.values():
+            host.groups = []
+        for group in sorted(self.groups.values(), key=lambda g: g.merge_key):
+            if group is not every:
+                for name in self.members(group.name):
+                    self.hosts[name].groups.append(group.name)
+
+    def _set_depths(self) -> None:
+        for group in self.groups.values():
+            group.depth = 0
+        pending = ["all"]
+        while pending:
+            group = self.groups[pending.pop()]
+            for child in group.children:
+                if self.groups[child].depth <= group.depth:
+                    self.groups[child].depth = group.depth + 1
+                    pending.append(child)
+
+    def _descendants(self, name: str) -> list[str]:
+        """The groups below one, nearest first."""
+        found: dict[str, None] = {}
+        level = [name]
+        while level:
+            level = [c for g in level for c in self.groups[g].children if c not in found and c != name]
+            found.update(dict.fromkeys(level))
+        return list(found)
+
+    def members(self, group: str) -> list[str]:
+        """The names of every host in a group, nested ones included, in the inventory's order."""
+        below = [group, *self._descendants(group)]
+        return list(dict.fromkeys(host for name in below for host in self.groups[name].hosts))
+
+    def host(self, name: str) -> Host:
+        """The host of that name; `localhost` is always one. InventoryError otherwise."""
+        if name in self.hosts:
+            return self.hosts[name]
+        if name in LOCALHOST:
+            local = {"ansible_connection": "local"}
+            return self._implicit.setdefault(name, Host(name, vars=dict(local), implicit=True))
+        raise InventoryError(f"no host '{name}' in the inventory", hint=did_you_mean(name, self.hosts))
+
+    def match(self, pattern: str | Sequence[str], limit: str | None = None) -> list[Host]:
+        """The hosts a pattern names, in its order, less those outside `limit`. InventoryError for a name
+        that is neither host nor group, and for a wildcard or limit that matches nothing at all."""
+        names = match(self, pattern)
+        if limit is not None:
+            allowed = set(match(self, limit))
+            names = [name for name in names if name in allowed]
+        return [self.host(name) for name in names]
+
+    def variables(self, host: str, playbook_dir: Path | None = None) -> dict[str, Any]:
+        """A host's variables, unrendered, merged in Ansible's order: those of `all`, of its groups (by
+        depth, priority, name), group_vars beside the inventory and then beside the playbook (for `all`,
+        then for the groups), the host's own, host_vars beside inventory and playbook. Later wins."""
+        entry = self.host(host)
+        groups = [self.groups[name] for name in entry.groups]
+        beside = [self._variable_folder(folder) for folder in self.folders]
+        play = [self._variable_folder(playbook_dir)] if playbook_dir else []
+        merged = dict(self.groups["all"].vars)
+        for group in groups:
+            merged |= group.vars
+        for names in (["all"], [group.name for group in groups]):
+            for folders in (beside, play):
+                for name in names:
+                    _merge(merged, (folder.group(name) for folder in folders))
+        merged |= entry.vars
+        _merge(merged, (folder.host(host) for folder in (*beside, *play)))
+        return merged
+
+    def _variable_folder(self, folder: Path) -> VariableFolder:
+        if folder not in self._variable_folders:
+            self._variable_folders[folder] = VariableFolder(folder, self.warnings)
+        return self._variable_folders[folder]
+
+
+def _merge(target: dict[str, Any], layers: Iterable[Mapping[str, Any]]) -> None:
+    for layer in layers:
+        target |= layer

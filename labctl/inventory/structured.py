@@ -1,0 +1,202 @@
+"""Inventories that are data: YAML files, lab inventories (`plugin: lab`) and what programs print."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, cast
+
+from labctl import yaml
+from labctl.errors import InventoryError, Mark, did_you_mean
+from labctl.inventory.model import Inventory, LabSpec
+from labctl.inventory.names import expand
+from labctl.inventory.varfiles import read_data, trusted
+
+_GROUP_KEYS = ("hosts", "children", "vars")
+_LAB_KEYS = ("plugin", "name", "nodes", "groups", "vars")
+
+
+def read_yaml(inventory: Inventory, path: Path) -> None:
+    """Add what a YAML inventory holds. InventoryError with line and column."""
+    data = read_data(path)
+    if data is None:
+        raise InventoryError(f"{path}: this inventory is empty")
+    start = Mark(str(path), 1, 1)
+    if not isinstance(data, yaml.Mapping):
+        raise InventoryError("an inventory is a mapping of groups", mark=yaml.mark_of(data, start))
+    plugin = data.get("plugin")
+    if isinstance(plugin, str):
+        if plugin not in ("lab", "labctl.lab"):
+            raise InventoryError(
+                f"unknown inventory plugin '{plugin}'",
+                mark=data.value_mark("plugin"),
+                hint=did_you_mean(plugin, ["lab"]) or "labctl knows the plugin 'lab'",
+            )
+        _lab(inventory, data, path)
+        return
+    for name, content in data.items():
+        _group(inventory, str(name), content, data.key_mark(name), data.value_mark(name))
+
+
+def _group(inventory: Inventory, name: str, content: Any, key: Mark, at: Mark) -> None:
+    inventory.add_group(name, key)
+    if content is None:
+        return
+    group = _mapping(content, f"group '{name}'", at, "it holds hosts:, children: and vars:")
+    for part in group:
+        if part not in _GROUP_KEYS:
+            raise InventoryError(
+                f"a group has no '{part}'",
+                mark=group.key_mark(part),
+                hint=did_you_mean(str(part), _GROUP_KEYS) or f"a group has: {', '.join(_GROUP_KEYS)}",
+            )
+    variables = _named(group, "vars", f"the vars of group '{name}'")
+    inventory.set_group_variables(name, variables, key)
+    hosts = _named(group, "hosts", f"the hosts of group '{name}'")
+    for pattern in hosts:
+        _host(inventory, name, pattern, hosts)
+    children = _named(group, "children", f"the children of group '{name}'")
+    for child in children:
+        mark = children.key_mark(child)
+        inventory.add_child(name, str(child), mark)
+        _group(inventory, str(child), children[child], mark, children.value_mark(child))
+
+
+def _host(inventory: Inventory, group: str, pattern: Any, hosts: yaml.Mapping) -> None:
+    mark = hosts.key_mark(pattern)
+    names, port = expand(str(pattern), mark)
+    given: dict[str, Any] = {} if port is None else {"ansible_port": port}
+    if hosts[pattern] is not None:
+        given |= _mapping(hosts[pattern], f"host '{pattern}'", hosts.value_mark(pattern), "name: value")
+    for host in names:
+        inventory.add_host(host, group, mark).vars.update(given)
+
+
+def _mapping(value: Any, what: str, mark: Mark, expected: str) -> yaml.Mapping:
+    if isinstance(value, yaml.Mapping):
+        return value
+    hint = f"{expected}; write ':' after each name" if isinstance(value, list) else expected
+    raise InventoryError(f"{what} must be a mapping", mark=yaml.mark_of(value, mark), hint=hint)
+
+
+def _named(parent: yaml.Mapping, key: str, what: str) -> yaml.Mapping:
+    """The mapping under `key`; one name alone stands for {name: null}, nothing for {}."""
+    value, mark = parent.get(key), parent.value_mark(key)
+    if value is None or isinstance(value, str):
+        single = yaml.Mapping(mark)
+        if value is not None and key != "vars":
+            single[value] = None
+            single.key_marks[value] = single.value_marks[value] = mark
+        elif value is not None:
+            raise InventoryError(f"{what} must be a mapping", mark=mark)
+        return single
+    return _mapping(value, what, mark, "name: value")
+
+
+def _lab(inventory: Inventory, data: yaml.Mapping, path: Path) -> None:
+    for key in data:
+        if key not in _LAB_KEYS:
+            raise InventoryError(
+                f"a lab inventory has no '{key}'",
+                mark=data.key_mark(key),
+                hint=did_you_mean(str(key), _LAB_KEYS) or f"it has: {', '.join(_LAB_KEYS)}",
+            )
+    nodes = _named(data, "nodes", "nodes")
+    if not nodes:
+        raise InventoryError("a lab needs nodes", mark=data.key_mark("nodes"))
+    name = data.get("name", path.parent.name if path.stem in ("lab", "hosts") else path.stem)
+    if not isinstance(name, str) or not name:
+        raise InventoryError("a lab's name must be a string", mark=data.value_mark("name"))
+    inventory.set_group_variables("all", _named(data, "vars", "vars"))
+    groups = _named(data, "groups", "groups")
+    for group in groups:
+        _group(inventory, str(group), groups[group], groups.key_mark(group), groups.value_mark(group))
+    found: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        mark = nodes.key_mark(node)
+        names, _port = expand(str(node), mark)
+        content = nodes[node]
+        given: yaml.Mapping = (
+            yaml.Mapping(mark)
+            if content is None
+            else _mapping(content, f"node '{node}'", nodes.value_mark(node), "groups: and settings")
+        )
+        for host in names:
+            found[host] = dict(given)
+            _lab_host(inventory, host, given, mark)
+    inventory.labs.append(LabSpec(path=path, name=str(name), nodes=found, mark=data.mark))
+
+
+def _lab_host(inventory: Inventory, host: str, given: yaml.Mapping, mark: Mark) -> None:
+    groups = given.get("groups", [])
+    if isinstance(groups, str):
+        groups = [groups]
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise InventoryError(
+            f"the groups of node '{host}' must be a list of names", mark=given.value_mark("groups")
+        )
+    entry = inventory.add_host(host, None, mark)
+    for group in groups:
+        inventory.add_host(host, str(group), yaml.mark_of(group, mark))
+    entry.vars.update({key: value for key, value in given.items() if key not in ("groups", "vars")})
+    entry.vars.update(_named(given, "vars", f"the vars of node '{host}'"))
+
+
+def read_program(inventory: Inventory, path: Path) -> None:
+    """Run an executable inventory with `--list` (and `--host NAME` where it gives no `_meta`)."""
+    data = _run(path, "--list")
+    mark = Mark(str(path), 1, 1)
+    meta = data.pop("_meta", None)
+    hostvars = meta.get("hostvars") if isinstance(meta, dict) else None
+    for name, content in data.items():
+        group = {"hosts": content} if isinstance(content, list) else content
+        if not isinstance(group, dict):
+            raise InventoryError(f"{path} --list: group '{name}' must be a mapping or a list of hosts")
+        if not (group.keys() & set(_GROUP_KEYS)) and group:
+            group = {"hosts": [name], "vars": group}
+        _program_group(inventory, path, str(name), group)
+    for host in list(inventory.hosts) if hostvars is None else hostvars:
+        if hostvars is None and inventory.hosts[host].mark != mark:
+            continue
+        given = _run(path, "--host", host) if hostvars is None else hostvars[host]
+        if not isinstance(given, dict):
+            raise InventoryError(f"{path}: the variables of host '{host}' must be a mapping")
+        inventory.add_host(str(host), None, mark).vars.update(trusted(given, mark))
+
+
+def _program_group(inventory: Inventory, path: Path, name: str, group: dict[str, Any]) -> None:
+    mark = Mark(str(path), 1, 1)
+    inventory.add_group(name, mark)
+    for key, kind in (("hosts", list), ("children", list), ("vars", dict)):
+        if not isinstance(group.get(key, kind()), kind):
+            wanted = "a list" if kind is list else "a mapping"
+            raise InventoryError(f"{path} --list: the {key} of group '{name}' must be {wanted}")
+    for host in group.get("hosts", []):
+        inventory.add_host(str(host), name, mark)
+    for child in group.get("children", []):
+        inventory.add_child(name, str(child), mark)
+    inventory.set_group_variables(name, trusted(group.get("vars", {}), mark), mark)
+
+
+def _run(path: Path, *arguments: str) -> dict[str, Any]:
+    command = f"{path} {' '.join(arguments)}"
+    try:
+        done = subprocess.run([str(path.absolute()), *arguments], capture_output=True, check=False)
+    except OSError as error:
+        raise InventoryError(
+            f"the inventory program {path} cannot be run: {error.strerror}",
+            hint="its first line must name an interpreter that is installed",
+        ) from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise InventoryError(
+            f"{command} ended with exit status {done.returncode}", hint=said[-1] if said else None
+        )
+    try:
+        data = json.loads(done.stdout)
+    except ValueError as error:
+        raise InventoryError(f"{command} did not print JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InventoryError(f"{command} must print a JSON object")
+    return cast("dict[str, Any]", data)
