@@ -29,6 +29,12 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Text = bytes | None
+
 LEAVE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 pread = os.pread
 
@@ -42,13 +48,13 @@ class Files:
 
     __slots__ = ("fds", "missing", "paths", "tries")
 
-    def __init__(self, paths, tries=20):
+    def __init__(self, paths: list[str], tries: int = 20) -> None:
         self.paths = paths
         self.fds = [-1] * len(paths)
         self.missing = True
         self.tries = tries  # a runtime makes a container's cgroups one after the other
 
-    def read(self):
+    def read(self) -> list[bytes | None]:
         if self.missing:
             return self._read_some()
         try:
@@ -59,7 +65,7 @@ class Files:
             self.missing = True
             return self._read_some()
 
-    def _read_some(self):
+    def _read_some(self) -> list[bytes | None]:
         """The slow way: open what can be opened now, skip what cannot be read."""
         data = []
         for index, path in enumerate(self.paths):
@@ -77,7 +83,7 @@ class Files:
         self.missing = None in data
         return data
 
-    def close(self):
+    def close(self) -> None:
         for fd in self.fds:
             if fd >= 0:
                 os.close(fd)
@@ -89,11 +95,11 @@ class Table:
 
     __slots__ = ("keys", "places")
 
-    def __init__(self, *keys):
+    def __init__(self, *keys: str) -> None:
         self.keys = [key.encode() for key in keys]
         self.places = None
 
-    def parse(self, data):
+    def parse(self, data: bytes | None) -> list[bytes]:
         words = data.split() if data else []
         words.append(NULL)
         try:
@@ -134,7 +140,7 @@ MEMORY_FILES = {
 }
 
 
-def cpu_v2(stat):
+def cpu_v2(stat: Text) -> tuple[int, bytes] | None:
     """Cumulative CPU in microseconds and the CPU part of a line; None while the cgroup has none."""
     if not stat:
         return None
@@ -142,7 +148,7 @@ def cpu_v2(stat):
     return int(usage), CPU % (int(usage), user, system, *QUOTA_V2.parse(stat))
 
 
-def cpu_v1(usage, account, stat):
+def cpu_v1(usage: Text, account: Text, stat: Text) -> tuple[int, bytes] | None:
     if not usage:
         return None
     user, system = [
@@ -155,11 +161,11 @@ def cpu_v1(usage, account, stat):
     return microseconds, CPU % (microseconds, user, system, periods, throttled, time_ns)
 
 
-def plain(data):
+def plain(data: Text) -> bytes:
     return data.rstrip() if data else NULL
 
 
-def memory_v2(current, peak, stat, events):
+def memory_v2(current: Text, peak: Text, stat: Text, events: Text) -> tuple[bytes, ...]:
     return (
         plain(current),
         plain(peak),
@@ -169,11 +175,11 @@ def memory_v2(current, peak, stat, events):
     )
 
 
-def memory_v1(current, peak, stat, events, kernel):
+def memory_v1(current: Text, peak: Text, stat: Text, events: Text, kernel: Text) -> tuple[bytes, ...]:
     return (plain(current), plain(peak), *MEMORY_V1.parse(stat), plain(kernel), *EVENTS.parse(events))
 
 
-def psi(cpu, memory, io):
+def psi(cpu: Text, memory: Text, io: Text) -> bytes:
     """Microseconds stalled since the cgroup was made, or null where the kernel has no PSI for it."""
     if not (cpu or memory or io):
         return NULL
@@ -185,7 +191,7 @@ def psi(cpu, memory, io):
 class Hierarchy:
     """Where this machine has which controller: cgroup v1, v2, or both (hybrid)."""
 
-    def __init__(self, sysfs):
+    def __init__(self, sysfs: str) -> None:
         self.sysfs = sysfs
         self.v1 = {}
         if os.path.exists(sysfs + "/cgroup.controllers"):
@@ -199,13 +205,13 @@ class Hierarchy:
         if "cpuacct" not in self.v1 and not self.v2:
             raise SystemExit("cgroup.py: %s holds no cgroup file system with CPU accounting" % sysfs)
 
-    def place(self, controller, path):
+    def place(self, controller: str, path: str) -> tuple[str, int]:
         """The directory of a cgroup in the hierarchy that has the controller, and its version."""
         if controller in self.v1:
             return "%s/%s/" % (self.v1[controller], path), 1
         return "%s/%s/" % (self.v2, path), 2
 
-    def cpu(self, path):
+    def cpu(self, path: str) -> tuple[Files, Callable[..., tuple[int, bytes] | None]]:
         """What reads a cgroup's CPU: its files, and the function that makes values of them."""
         directory, version = self.place("cpuacct", path)
         paths = [directory + name for name in CPU_FILES[version]]
@@ -215,7 +221,7 @@ class Hierarchy:
 
 
 class Container:
-    def __init__(self, hierarchy, name, path, from_root):
+    def __init__(self, hierarchy: Hierarchy, name: str, path: str, from_root: bool) -> None:
         self.name = name
         self.key = json.dumps(name).encode()
         self.from_root = from_root
@@ -229,10 +235,14 @@ class Container:
         self.usec = 0  # its counter at the last snapshot, and that snapshot's text
         self.last = NULL
 
-    def usage(self):
-        return self.cpu(*self.cpu_files.read())
+    def usage(self) -> tuple[int, bytes] | None:
+        """Its CPU counter and the CPU part of a line; None when its cgroup is not there."""
+        try:
+            return self.cpu(*self.cpu_files.read())
+        except Gone:
+            return None
 
-    def rest(self):
+    def rest(self) -> bytes:
         """What is not CPU: read after every container's CPU, so that those are as close as can be. A
         controller whose directory went first reads as unknown."""
         try:
@@ -241,7 +251,7 @@ class Container:
         except Gone:
             return UNKNOWN
 
-    def close(self):
+    def close(self) -> None:
         for files in (self.cpu_files, self.memory_files, self.pids_files, self.psi_files):
             files.close()
 
@@ -249,13 +259,13 @@ class Container:
 class Node:
     """The machine as a whole: CPU in clock ticks by kind, memory in bytes, swap traffic in pages."""
 
-    def __init__(self, proc):
+    def __init__(self, proc: str) -> None:
         self.stat = Files([proc + "/stat"])
         self.slow = Files([proc + "/meminfo", proc + "/vmstat"])
         self.due = 0.0
         self.values = b""
 
-    def read(self, now):
+    def read(self, now: float) -> bytes:
         if now >= self.due:
             self.due = now + 0.999
             memory, swap = self.slow.read()
@@ -267,125 +277,112 @@ class Node:
 
 
 class Sampler:
-    def __init__(self, options):
+    def __init__(self, options: argparse.Namespace) -> None:
         self.hierarchy = Hierarchy(options.sysfs)
         self.node = Node(options.proc)
         self.root = options.root
-        self.root_directory = self.hierarchy.place("cpuacct", options.root)[0]
-        self.prefixes = tuple(pod + "." for pod in options.pod)
-        self.exact = dict(entry.split("=", 1) for entry in options.map)
+        self.directory = self.hierarchy.place("cpuacct", options.root)[0]
+        self.prefixes = tuple([pod + "." for pod in options.pod])
+        self.exact = dict([entry.split("=", 1) for entry in options.map])
         self.watch_root = bool(options.pod) or not self.exact
         self.containers = {}
-        self.present = {}
+        self.present = self.exact
         self.links = None
         self.scanned = 0
-        self.root_reader = None
-        self.root_before = None
+        self.parent = None
+        self.parent_before = None
         self.alone = True
 
-    def discover(self):
+    def discover(self) -> dict[str, str]:
         """The cgroups to sample now, {container name: path}. The parent is listed when its link count (the
         number of its children) changed, when a child vanished, and at every tenth snapshot."""
         if not self.watch_root:
             return self.exact
         try:
-            links = os.stat(self.root_directory).st_nlink
+            links = os.stat(self.directory).st_nlink
         except OSError:
             links = 0
         self.scanned += 1
         if links == self.links and links > 1 and self.scanned % 10:
             return self.present
-        self.links = links
-        self.present, self.alone = dict(self.exact), True
-        for child in self.children():
+        self.links, self.present, self.alone = links, dict(self.exact), True
+        try:
+            with os.scandir(self.directory) as entries:
+                children = [entry.name for entry in entries if entry.is_dir()]
+        except OSError:
+            children = []
+        for child in children:
             if self.prefixes and not child.startswith(self.prefixes):
                 self.alone = False
             else:
                 self.present["/".join(child.rsplit(".", 1))] = "%s/%s" % (self.root, child)
         return self.present
 
-    def children(self):
-        try:
-            with os.scandir(self.root_directory) as entries:
-                return [entry.name for entry in entries if entry.is_dir()]
-        except OSError:
-            return []
-
-    def root_usage(self):
+    def parent_usage(self) -> int | None:
         """Cumulative CPU of the parent cgroup in microseconds, or None."""
         if not self.watch_root:
             return None
-        if self.root_reader is None:
-            self.root_reader = self.hierarchy.cpu(self.root)
-        files, parse = self.root_reader
-        try:
-            usage = parse(*files.read())
-        except Gone:
-            usage = None
+        self.parent = self.parent or Container(self.hierarchy, self.root, self.root, False)
+        usage = self.parent.usage()
         if usage is None:
-            files.close()
-            self.root_reader = None
+            self.parent.close()
+            self.parent = None
             return None
         return usage[0]
 
-    def admit(self, name, path):
-        """Begin to sample a cgroup; its first CPU values, or None when it is not (or no longer) there."""
-        container = Container(self.hierarchy, name, path, name not in self.exact)
-        try:
-            usage = container.usage()
-        except Gone:
-            usage = None
-        if usage is None:
-            container.close()
-        else:
-            self.containers[name] = container
-        return usage
-
-    def snapshot(self):
-        """One pass: the sample line, and a gone line for each cgroup that vanished since the last."""
-        mono, wall = time.monotonic(), time.time()
+    def read(self) -> tuple[dict[str, tuple[int, bytes]], list[Container]]:
+        """The CPU of every container that is there, and those that are no longer."""
         present = self.discover()
         gone = [self.containers.pop(name) for name in set(self.containers).difference(present)]
-        read = {}
-        for name, container in list(self.containers.items()):
-            try:
-                read[name] = container.usage()
-            except Gone:
-                gone.append(self.containers.pop(name))
-                self.links = None
-        if self.links is None:
-            present = self.discover()
-        if len(present) > len(read):
-            for name in [name for name in present if name not in read]:
-                usage = self.admit(name, present[name])
-                if usage:
-                    read[name] = usage
-        root = self.root_usage()
+        found = {}
+        for name, path in present.items():
+            container = self.containers.get(name)
+            usage = container.usage() if container else None
+            if usage is None:
+                if container:  # perhaps made again under the same name
+                    gone.append(self.containers.pop(name))
+                    self.links = None
+                container = Container(self.hierarchy, name, path, name not in self.exact)
+                usage = container.usage()
+                if usage is None:
+                    container.close()
+                    continue
+                self.containers[name] = container
+            found[name] = usage
+        return found, gone
+
+    def snapshot(self) -> bytes:
+        """One pass: the sample line, and a gone line for each cgroup that vanished since the last."""
+        mono, wall = time.monotonic(), time.time()
+        found, gone = self.read()
+        parent = self.parent_usage()
         used = 0
         fragments = []
-        for name, (usec, cpu) in read.items():
+        for name, (usec, cpu) in found.items():
             container = self.containers[name]
             if container.from_root:
                 used += usec - container.usec
             container.usec, container.last = usec, b"{%b%b}" % (cpu, container.rest())
             fragments.append(b"%b:%b" % (container.key, container.last))
         node = self.node.read(mono)
-        line = SAMPLE % (mono, wall, time.monotonic() - mono, node, b",".join(fragments))
+        lines = SAMPLE % (mono, wall, time.monotonic() - mono, node, b",".join(fragments))
         if gone:
-            line += b"".join(self.farewell(gone, root, used, mono, wall))
-        self.root_before = root
-        return line
+            lines += b"".join(self.farewell(gone, parent, used, mono, wall))
+        self.parent_before = parent
+        return lines
 
-    def farewell(self, gone, root, used, mono, wall):
+    def farewell(
+        self, gone: list[Container], parent: int | None, used: int, mono: float, wall: float
+    ) -> Iterator[bytes]:
         """`used`: what the remaining containers used since the last snapshot."""
         mine = [container.name for container in gone if container.from_root]
         missed, reason = None, "an exact path has no known parent"
         if mine and not self.alone:
             reason = "other containers below the parent cgroup are not sampled"
-        elif mine and (root is None or self.root_before is None):
+        elif mine and (parent is None or self.parent_before is None):
             reason = "the parent cgroup has no readable CPU counter"
         elif mine:
-            missed = max(0, root - self.root_before - used) // len(mine)
+            missed = max(0, parent - self.parent_before - used) // len(mine)
         for container in gone:
             known = missed is not None and container.from_root
             how = {"missed_of": mine} if known else {"missed_reason": reason}
@@ -398,7 +395,7 @@ SAMPLE = b'{"type":"sample","mono":%.6f,"wall":%.6f,"took":%.6f,"node":%b,"conta
 GONE = b'{"type":"gone","mono":%.6f,"wall":%.6f,"container":%b,"last":%b,%b\n'
 
 
-def write(data):
+def write(data: bytes) -> None:
     """Hand lines over at once; a reader that went away ends the program."""
     try:
         while data:
@@ -407,11 +404,11 @@ def write(data):
         raise SystemExit(0) from None
 
 
-def emit(line):
+def emit(line: dict[str, object]) -> None:
     write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
 
-def arguments(argv):
+def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cgroup.py", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--pod", action="append", default=[], help="sample this pod's containers")
     parser.add_argument("--root", default="labctl", help="the cgroup whose children are <pod>.<container>")
@@ -431,7 +428,7 @@ def arguments(argv):
     return options
 
 
-def header(options, version, late_after):
+def header(options: argparse.Namespace, version: object, late_after: float) -> dict[str, object]:
     boot_id = Files([options.proc + "/sys/kernel/random/boot_id"], 1).read()[0]
     return {
         "type": "header",
@@ -447,7 +444,7 @@ def header(options, version, late_after):
     }
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     options = arguments(argv)
     # Blocked signals and sigtimedwait: the sleep ends at once on SIGTERM and no line is ever cut in two.
     signal.pthread_sigmask(signal.SIG_BLOCK, LEAVE)
