@@ -40,7 +40,7 @@ class Target:
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
-        place, slash, path = rest.partition("/")
+        place, _, path = rest.partition("/")
         host, colon, port = place.rpartition(":")
         if not colon or "]" in port:
             host, port = place, "80"
