@@ -1,0 +1,24 @@
+"""Variables: precedence, lazy rendering, templates, filters, tests and lookups."""
+
+from labctl.variables.loops import loop_items
+from labctl.variables.omit import OMIT
+from labctl.variables.precedence import precedence_layers
+from labctl.variables.scope import Scope
+from labctl.variables.sources import load_vars_file, load_vars_files, parse_extra_vars
+from labctl.variables.templar import Templar, is_template
+from labctl.variables.unknown import Unknown, contains_unknown, shown
+
+__all__ = [
+    "OMIT",
+    "Scope",
+    "Templar",
+    "Unknown",
+    "contains_unknown",
+    "is_template",
+    "load_vars_file",
+    "load_vars_files",
+    "loop_items",
+    "parse_extra_vars",
+    "precedence_layers",
+    "shown",
+]

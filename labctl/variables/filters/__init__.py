@@ -1,0 +1,34 @@
+"""The filters of templates: Ansible's in common use, and labctl's own, by theme."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labctl.variables.filters import (
+    collections,
+    combining,
+    encoding,
+    logic,
+    measuring,
+    numbers,
+    paths,
+    text,
+    times,
+)
+from labctl.variables.filters.logic import undef
+from labctl.variables.filters.times import now
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    **logic.FILTERS,
+    **collections.FILTERS,
+    **combining.FILTERS,
+    **encoding.FILTERS,
+    **measuring.FILTERS,
+    **numbers.FILTERS,
+    **paths.FILTERS,
+    **text.FILTERS,
+    **times.FILTERS,
+}
+
+__all__ = ["FILTERS", "now", "undef"]

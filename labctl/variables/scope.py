@@ -1,0 +1,242 @@
+"""One host's variables for one task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jinja2.utils import missing
+
+from labctl.errors import Mark, UndefinedVariable, VariableError, did_you_mean
+from labctl.variables.environment import Source
+from labctl.variables.header import split_header
+from labctl.variables.lazy import LazyDict, LazyList, plain
+from labctl.variables.omit import OMIT
+from labctl.variables.problems import place, translate
+from labctl.variables.templar import Templar, is_template
+from labctl.variables.undefined import Undefined, UndefinedUse
+from labctl.variables.unknown import Unknown
+from labctl.yaml import Text, mark_of
+
+_ATOMS = frozenset({str, int, float, bool, type(None), bytes, LazyDict, LazyList, Undefined, Unknown})
+
+
+class Scope(Source, Mapping[str, Any]):
+    """A mapping over raw layers (low to high) whose values are rendered when they are read.
+
+    A value is rendered at most once in the life of a scope. Reading raises `UndefinedVariable`,
+    `UnknownValue` or another `VariableError` with the position of the text at fault."""
+
+    def __init__(self, templar: Templar, layers: Sequence[Mapping[str, Any]]) -> None:
+        self.templar = templar
+        self._layers = list(layers)
+        self._found: dict[str, Any] = {}
+        self._active: dict[int, str] = {}
+
+    def over(self, layer: Mapping[str, Any]) -> Scope:
+        """This scope with one more layer on top."""
+        return Scope(self.templar, [*self._layers, layer])
+
+    # A Mapping of rendered values.
+
+    def __getitem__(self, name: str) -> Any:
+        if (value := self.find(name)) is missing:
+            raise KeyError(name)
+        return self._plain(value, mark_of(self._raw(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({name: None for layer in self._layers for name in layer})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in layer for layer in self._layers)
+
+    def _raw(self, name: str) -> Any:
+        for layer in reversed(self._layers):
+            if name in layer:
+                return layer[name]
+        return missing
+
+    def raw(self, name: str) -> Any:
+        """The value as it was written. UndefinedVariable when there is none."""
+        if (value := self._raw(name)) is missing:
+            hint = did_you_mean(name, self)
+            raise UndefinedVariable(f"'{name}' is undefined", hint=hint)
+        return value
+
+    # What templates read names through.
+
+    def find(self, name: str) -> Any:
+        """The value a template sees (containers are lazy), or `missing`."""
+        if name in self._found:
+            return self._found[name]
+        raw = self._raw(name)
+        if raw is missing:
+            return {"omit": OMIT, "vars": self}.get(name, missing)
+        value = self._found[name] = self._resolve(raw, name)
+        return value
+
+    def names(self) -> Iterator[str]:
+        return iter(self)
+
+    def search_path(self, folder: str) -> list[str]:
+        """Where a template's includes and a lookup's files are sought, nearest first."""
+        found: list[str] = []
+        for name in ("template_path", "role_path", "playbook_dir"):
+            base = self.find(name)
+            if isinstance(base, str):
+                base = os.path.dirname(base) if name == "template_path" else base
+                found += [os.path.join(base, folder), base]
+        return found
+
+    def _resolve(self, value: Any, label: str) -> Any:
+        kind = type(value)
+        if kind in _ATOMS:
+            return value
+        if kind is Text:
+            return self._resolve_text(value, label)
+        if isinstance(value, dict):
+            return LazyDict(value, self._resolve, label)
+        if isinstance(value, list | tuple):
+            return LazyList(value, self._resolve, label)
+        return value
+
+    def _resolve_text(self, value: Text, label: str) -> Any:
+        if value.vault:
+            return self.templar.decrypt(value)
+        if value.unsafe or not is_template(value):
+            return str(value)
+        if id(value) in self._active:
+            self._refuse_cycle(value, label)
+        self._active[id(value)] = label
+        try:
+            found = self.templar.run(self.templar.text(value), self)
+            return _owned(found, label, value.mark) if type(found) is Undefined else found
+        except UndefinedUse as error:
+            return _owned(error.undefined, label, place(error, value.mark))
+        except Exception as error:
+            raise self._problem(error, value.mark) from None
+        finally:
+            del self._active[id(value)]
+
+    def _refuse_cycle(self, value: Text, label: str) -> None:
+        labels = list(self._active.values())
+        first = list(self._active).index(id(value))
+        chain = " → ".join([*labels[first:], label])
+        raise VariableError(f"variable '{label}' is defined by itself: {chain}", mark=value.mark)
+
+    # What the engine and task types ask for.
+
+    def render(self, value: Any, mark: Mark | None = None, *, keep_unknown: bool = False) -> Any:
+        """The value with every template in it rendered to its native type, as plain dicts and lists;
+        keys and items that are `omit` are left out. `keep_unknown` leaves `Unknown` values in place
+        instead of raising UnknownValue."""
+        kind = type(value)
+        if kind is Text:
+            return self._render_text(value, value.mark or mark, keep_unknown)
+        if isinstance(value, dict):
+            pairs = (
+                (
+                    key,
+                    self.render(
+                        item, getattr(value, "value_marks", {}).get(key, mark), keep_unknown=keep_unknown
+                    ),
+                )
+                for key, item in value.items()
+            )
+            return {plain(key): item for key, item in pairs if item is not OMIT}
+        if isinstance(value, list | tuple):
+            items = (self.render(item, mark, keep_unknown=keep_unknown) for item in value)
+            return [item for item in items if item is not OMIT]
+        if kind in _ATOMS and kind is not Unknown:
+            return value
+        return self._plain(value, mark, keep_unknown=keep_unknown)
+
+    def _render_text(self, value: Text, mark: Mark | None, keep_unknown: bool) -> Any:
+        if value.vault or value.unsafe or not is_template(value):
+            return self._resolve_text(value, "")
+        try:
+            found = self.templar.run(self.templar.text(value), self)
+            return plain(found, keep_unknown=keep_unknown)
+        except Exception as error:
+            raise self._problem(error, mark) from None
+
+    def template(self, text: str, mark: Mark | None = None) -> str:
+        """The text of a template file: always text, and a first line `#jinja2: key:value, …` sets Jinja2's
+        options. Any `str` given here is a template; the caller vouches for it."""
+        at = mark_of(text, mark)
+        try:
+            body, options = split_header(str(text))
+            if options:
+                template = self.templar.variant(options).compile_text(body)
+            else:
+                template = self.templar.text(str(text))
+            return self.templar.run_text(template, self)
+        except Exception as error:
+            raise self._problem(error, at) from None
+
+    def evaluate(self, expression: str, mark: Mark | None = None) -> Any:
+        """The value of a bare expression (`n == 5`), as plain data."""
+        at = mark_of(expression, mark)
+        try:
+            return plain(self.templar.run(self.templar.expression(str(expression)), self))
+        except Exception as error:
+            raise self._problem(error, at) from None
+
+    def condition(self, expression: Any, mark: Mark | None = None) -> bool:
+        """Whether a `when`-like condition holds. A list holds when all its parts do; None holds.
+        As in ansible-core 2.19 the value must be a boolean: VariableError for anything else."""
+        at = mark_of(expression, mark)
+        if isinstance(expression, bool) or expression is None:
+            return expression is not False
+        if isinstance(expression, list | tuple):
+            return all(self.condition(part, at) for part in expression)
+        if not isinstance(expression, str):
+            message = f"a condition must be an expression, not {_describe(expression)}"
+            raise VariableError(message, mark=at)
+        if not expression.strip():
+            raise VariableError("a condition must not be empty", mark=at)
+        if is_template(expression):
+            value = self.render(Text(expression, at))
+        else:
+            value = self.evaluate(expression, at)
+        if not isinstance(value, bool):
+            raise VariableError(
+                f"a condition must be true or false, and '{expression}' is {_describe(value)}",
+                mark=at,
+                hint=_boolean_hint(expression, value),
+            )
+        return value
+
+    def _plain(self, value: Any, mark: Mark | None, *, keep_unknown: bool = False) -> Any:
+        try:
+            return plain(value, keep_unknown=keep_unknown)
+        except Exception as error:
+            raise self._problem(error, mark) from None
+
+    def _problem(self, error: Exception, mark: Mark | None) -> Exception:
+        return translate(error, mark, [*self, *self.templar.environment.globals], self.templar.environment)
+
+
+def _owned(undefined: Undefined, label: str, mark: Mark | None) -> Undefined:
+    """`undefined`, remembering the innermost variable whose template met it."""
+    if undefined.owner is None:
+        undefined.owner = label
+        undefined.origin = mark
+    return undefined
+
+
+def _boolean_hint(expression: str, value: Any) -> str:
+    if isinstance(value, str):
+        return f"convert it: {expression} | bool, or ask: {expression} | length > 0"
+    if isinstance(value, list | dict):
+        return f"ask for its length: {expression} | length > 0"
+    return f"compare it: {expression} != 0" if value is not None else f"ask: {expression} is not none"
+
+
+def _describe(value: Any) -> str:
+    names = {str: "a string", int: "an integer", float: "a number", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "nothing" if value is None else f"of type '{type(value).__name__}'")
