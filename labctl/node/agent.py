@@ -1,0 +1,273 @@
+"""The program that speaks for a node: one process per (host, user), started over a plain byte pipe.
+
+Runs on the node: standard library only, Python 3.8 syntax; it and the `agent_*` modules beside it travel as
+source and need no labctl there. A frame is two big-endian 32-bit lengths, a JSON header and raw bytes.
+Requests carry an `id`; replies to it come in any order. Threads take turns at reading: whoever has read a
+frame lets the next one read and handles the frame itself, so a request meets no queue, and one that hangs
+(a dead NFS server) holds up nobody.
+
+The agent ends when its standard input does, on a signal, or after SILENCE seconds without a byte from the
+controller, which pings more often than that (a cut cable ends nothing by itself). It then kills what it
+still runs; see agent_processes for what that is.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from labctl.node import agent_files
+from labctl.node.agent_commands import Commands
+from labctl.node.agent_processes import Processes, become_subreaper
+
+SILENCE = 15.0
+IDLE_THREADS = 4
+WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have confirmed some
+
+Header = Dict[str, Any]
+Reply = Tuple[Header, bytes]
+
+
+class Ended(BaseException):
+    """The agent is to end; raised in the main thread by a signal."""
+
+
+class Transfer:
+    """What the controller sends in the middle of a request: pieces of a file, or room for more of one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._pieces: List[Tuple[Header, bytes]] = []
+
+    def add(self, header: Header, body: bytes) -> None:
+        with self._changed:
+            self._pieces.append((header, body))
+            self._changed.notify()
+
+    def next(self) -> Tuple[Header, bytes]:
+        with self._changed:
+            while not self._pieces:
+                self._changed.wait()
+            return self._pieces.pop(0)
+
+
+class Agent:
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+        self._counting = threading.Lock()
+        self._idle = 0
+        self._heard = time.monotonic()
+        self._buffer = bytearray()
+        self._transfers: Dict[int, Transfer] = {}
+        self._modules: Dict[str, Any] = {}
+        self._processes = Processes()
+        commands = Commands(self._processes, self.send)
+        self._operations: Dict[str, Callable[[Header, bytes], Reply]] = {
+            "ping": lambda request, body: ({"time": time.time()}, b""),
+            "run": commands.run,
+            "start": commands.start,
+            "cancel": commands.cancel,
+            "call": self._call,
+            "put": self._put,
+            "get": self._get,
+        }
+        self._operations.update(agent_files.OPERATIONS)
+
+    # ------------------------------------------------------------ frames
+
+    def send(self, header: Header, body: bytes = b"") -> None:
+        text = json.dumps(header, separators=(",", ":")).encode()
+        data = b"".join((struct.pack(">II", len(text), len(body)), text, body))
+        view = memoryview(data)
+        with self._writing:
+            while view:
+                view = view[os.write(self._sink, view) :]
+
+    def _take(self, size: int) -> Optional[bytes]:
+        while len(self._buffer) < size:
+            data = os.read(self._source, max(65536, size - len(self._buffer)))
+            if not data:
+                return None
+            self._heard = time.monotonic()
+            self._buffer += data
+        taken = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _read_frame(self) -> Optional[Tuple[Header, bytes]]:
+        lengths = self._take(8)
+        if lengths is None:
+            return None
+        head, tail = struct.unpack(">II", lengths)
+        text = self._take(head)
+        body = self._take(tail)
+        if text is None or body is None:
+            return None
+        return json.loads(text), body
+
+    # ------------------------------------------------------------ serving
+
+    def _serve(self) -> None:
+        while True:
+            with self._reading:
+                frame = self._read_frame()
+                if frame is None:
+                    self.end()
+                    return
+                piece_of = self._transfers.get(frame[0]["id"])
+                if piece_of:  # in order, hence before anybody else may read
+                    piece_of.add(*frame)
+                    continue
+                if "op" not in frame[0]:
+                    continue  # the rest of a transfer that failed
+                if frame[0]["op"] in ("put", "get"):
+                    self._transfers[frame[0]["id"]] = Transfer()
+            with self._counting:
+                self._idle -= 1
+                alone = self._idle == 0
+            if alone:
+                self._add_thread()
+            self._handle(*frame)
+            with self._counting:
+                if self._idle >= IDLE_THREADS:
+                    return
+                self._idle += 1
+
+    def _add_thread(self) -> None:
+        with self._counting:
+            self._idle += 1
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _handle(self, request: Header, body: bytes) -> None:
+        try:
+            operation = self._operations[request["op"]]
+            values, data = operation(request, body)
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0)
+            path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+            text = error.strerror or str(error)
+            values, data = {"error": text, "errno": name, "path": path}, b""
+        except Exception as error:
+            values, data = {"error": "%s: %s" % (type(error).__name__, error), "errno": None}, b""
+        values["id"] = request["id"]
+        try:
+            self.send(values, data)
+        except OSError:  # nobody listens any more
+            self.end()
+
+    def serve(self) -> None:
+        """Until the connection ends. The main thread watches the clock and collects orphans."""
+        self._add_thread()
+        while True:
+            time.sleep(1.0)
+            self._processes.reap()
+            if time.monotonic() - self._heard > SILENCE and not select.select([self._source], [], [], 0)[0]:
+                return
+
+    def end(self) -> None:
+        try:
+            self._processes.kill_all()
+        finally:
+            os._exit(0)
+
+    # ------------------------------------------------------------ requests that need the agent
+
+    def _call(self, request: Header, body: bytes) -> Reply:
+        digest = request["hash"]
+        if body:
+            name = "labctl_function_" + request["module"]
+            module = type(sys)(name)
+            module.__dict__["__file__"] = "labctl/node/functions/%s.py" % request["module"]
+            sys.modules[name] = module  # dataclasses and pickle look there
+            exec(compile(body, module.__dict__["__file__"], "exec"), module.__dict__)
+            self._modules[digest] = module
+        function = getattr(self._modules[digest], request["function"])
+        self._processes.call_begins()
+        try:
+            return {"value": function(**request["arguments"])}, b""
+        finally:
+            self._processes.call_ends()
+
+    def _put(self, request: Header, body: bytes) -> Reply:
+        transfer = self._transfers[request["id"]]
+        replacement = None
+        try:
+            replacement = agent_files.Replacement(request)
+            while True:
+                header, piece = transfer.next()
+                if header.get("abort"):
+                    return {"written": False}, b""
+                replacement.write(piece)
+                if header.get("last"):
+                    break
+                self.send({"id": request["id"], "room": len(piece)})
+            replacement.commit()
+            return {"written": True}, b""
+        finally:
+            if replacement:
+                replacement.abandon()
+            self._forget_transfer(request["id"])
+
+    def _get(self, request: Header, body: bytes) -> Reply:
+        transfer = self._transfers[request["id"]]
+        try:
+            room = WINDOW
+            with open(request["path"], "rb", buffering=0) as stream:
+                while True:
+                    while room <= 0:
+                        header, _ = transfer.next()
+                        if header.get("abort"):
+                            return {}, b""
+                        room += header["room"]
+                    piece = stream.read(agent_files.CHUNK)
+                    if not piece:
+                        return {}, b""
+                    self.send({"id": request["id"], "piece": True}, piece)
+                    room -= len(piece)
+        finally:
+            self._forget_transfer(request["id"])
+
+    def _forget_transfer(self, number: int) -> None:
+        self._transfers.pop(number, None)
+
+
+def _stop(*_: Any) -> None:
+    raise Ended
+
+
+def main() -> None:
+    """Take over standard input and output: they belong to the protocol from here on."""
+    source, sink = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    try:
+        os.setsid()
+    except OSError:  # it leads its session already
+        pass
+    become_subreaper()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _stop)
+    os.chdir("/")
+    agent = Agent(source, sink)
+    hello = {"id": -1, "pid": os.getpid(), "uid": os.getuid(), "python": sys.version.split()[0]}
+    try:
+        agent.send(hello)
+        agent.serve()
+    except (Ended, OSError):
+        pass
+    finally:
+        agent.end()

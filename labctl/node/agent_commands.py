@@ -1,0 +1,217 @@
+"""The agent's `run` and `start`: a process, its pipes, its time limit. On the node: standard library only,
+Python 3.8 syntax."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from labctl.node.agent_processes import Command, Processes
+
+Send = Callable[[Dict[str, Any], bytes], None]
+
+KEPT = 1 << 20  # bytes of output held back on the node before they are sent on
+HELD_OPEN = 0.1  # seconds to wait for more output once the command has ended but its pipes are open
+PROGRAM = (
+    "import sys\n"
+    "sys.argv[:] = sys.argv[1:]\n"
+    "exec(compile(sys.stdin.buffer.read(), sys.argv[0], 'exec'))"
+)
+
+
+def unnecessary(request: Dict[str, Any]) -> Optional[str]:
+    """Why `creates` or `removes` makes the command unnecessary, or None."""
+    creates, removes = request.get("creates"), request.get("removes")
+    if creates and _matches(creates):
+        return "%s exists" % creates
+    if removes and not _matches(removes):
+        return "%s does not exist" % removes
+    return None
+
+
+def _matches(pattern: str) -> bool:
+    if not any(character in pattern for character in "*?["):
+        return os.path.lexists(pattern)
+    import glob
+
+    return any(True for _ in glob.iglob(pattern))
+
+
+class Commands:
+    """Runs commands for the agent: one call of `run` or `start` per request, each in its own thread."""
+
+    def __init__(self, processes: Processes, send: Send) -> None:
+        self._processes = processes
+        self._send = send
+        self._by_request: Dict[int, Command] = {}
+
+    def run(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
+        reason = unnecessary(request)
+        now = time.time()
+        if reason:
+            return {"rc": 0, "start": now, "end": now, "skipped": reason, "split": 0}, b""
+        command = self._processes.spawn(request["argv"], request.get("env"), request.get("cwd"), bool(body))
+        return self._finish(command, request, body, now)
+
+    def start(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
+        argv = [sys.executable or "python3", "-u", "-c", PROGRAM, request["name"]]
+        now = time.time()
+        command = self._processes.spawn(argv + request["arguments"], None, None, True)
+        return self._finish(command, request, body, now)
+
+    def cancel(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
+        """End what request `target` runs. With `grace` it first has that many seconds after a SIGTERM."""
+        command = self._by_request.get(request["target"])
+        if command:
+            grace = request.get("grace", 1.0)
+            if grace > 1.0:  # a program that is asked to stop: its children are its own business
+                try:
+                    os.kill(command.pid, signal.SIGTERM)
+                except OSError:
+                    pass
+                until = time.monotonic() + grace
+                while time.monotonic() < until and request["target"] in self._by_request:
+                    time.sleep(0.005)
+            if request["target"] in self._by_request:
+                command.end()
+        return {"found": command is not None}, b""
+
+    def _finish(
+        self, command: Command, request: Dict[str, Any], body: bytes, start: float
+    ) -> Tuple[Dict[str, Any], bytes]:
+        self._by_request[request["id"]] = command
+        pump = Pump(command, body, request, self._send)
+        try:
+            timed_out = pump.work(request.get("timeout"))
+            rc = pump.status()
+        finally:
+            self._by_request.pop(request["id"], None)
+            self._processes.ended(command)
+            pump.close()
+        out, err = pump.take(1), pump.take(2)
+        values = {"rc": rc, "start": start, "end": time.time(), "timed_out": timed_out, "split": len(out)}
+        return values, out + err
+
+
+class Pump:
+    """Moves the bytes of one command until it ends. Output goes out at once when the request says
+    `stream`, else it is kept and goes out with the result."""
+
+    def __init__(self, command: Command, stdin: bytes, request: Dict[str, Any], send: Send) -> None:
+        self._command = command
+        self._popen = command.popen
+        self._stdin = memoryview(stdin)
+        self._id = request["id"]
+        self._stream = bool(request.get("stream"))
+        self._send = send
+        self._kept: Dict[int, List[bytes]] = {1: [], 2: []}
+        self._size = 0
+        self._poll = select.poll()
+        self._streams: Dict[int, int] = {}
+        self._pidfd = -1
+        for number, pipe in ((0, self._popen.stdin), (1, self._popen.stdout), (2, self._popen.stderr)):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self._streams[pipe.fileno()] = number
+                self._poll.register(pipe.fileno(), select.POLLIN if number else select.POLLOUT)
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._pidfd = os.pidfd_open(command.pid)
+                self._poll.register(self._pidfd, select.POLLIN)
+            except OSError:  # a kernel before 5.3: look every now and then
+                pass
+
+    def work(self, timeout: Optional[float]) -> bool:
+        """Until the command has ended and its output is read. True when `timeout` seconds were not enough."""
+        until = None if timeout is None else time.monotonic() + timeout
+        timed_out = False
+        give_up: Optional[float] = None
+        while self._reading():
+            wait = 0.05 if self._pidfd < 0 else 3600.0
+            for limit in (until, give_up):
+                if limit is not None:
+                    wait = min(wait, limit - time.monotonic())
+            events = self._poll.poll(max(0.0, wait) * 1000)
+            now = time.monotonic()
+            if until is not None and now >= until:
+                timed_out, until = True, None
+                self._command.end()
+                give_up = time.monotonic() + HELD_OPEN
+                continue
+            for fd, _ in events:
+                if fd in self._streams:
+                    self._move(fd)
+            if give_up is None and self._has_ended():
+                give_up = now + HELD_OPEN  # whoever it left behind may hold the pipes for ever
+            elif give_up is not None and now >= give_up:
+                break
+        return timed_out
+
+    def _reading(self) -> bool:
+        return any(number for number in self._streams.values()) or not self._has_ended()
+
+    def _has_ended(self) -> bool:
+        if self._popen.poll() is None:
+            return False
+        if self._pidfd >= 0:
+            self._poll.unregister(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        return True
+
+    def _move(self, fd: int) -> None:
+        number = self._streams[fd]
+        try:
+            if number == 0:
+                self._stdin = self._stdin[os.write(fd, self._stdin[:65536]) :]
+                if not self._stdin:
+                    self._forget(fd)
+                return
+            data = os.read(fd, 65536)
+        except BlockingIOError:
+            return
+        except OSError:  # it closed its end
+            data = b""
+        if number == 0 or not data:
+            self._forget(fd)
+            return
+        self._kept[number].append(data)
+        self._size += len(data)
+        if self._stream or self._size > KEPT:
+            self._stream = self._stream or self._size > KEPT
+            self._flush()
+
+    def _flush(self) -> None:
+        for number in (1, 2):
+            data = self.take(number)
+            if data:
+                self._send({"id": self._id, "out": number}, data)
+        self._size = 0
+
+    def take(self, number: int) -> bytes:
+        data = b"".join(self._kept[number])
+        self._kept[number] = []
+        return data
+
+    def _forget(self, fd: int) -> None:
+        self._poll.unregister(fd)
+        number = self._streams.pop(fd)
+        pipe = (self._popen.stdin, self._popen.stdout, self._popen.stderr)[number]
+        if pipe is not None:
+            pipe.close()
+
+    def status(self) -> int:
+        """Exit status, -N for signal N; -9 for one that not even SIGKILL could end within its patience."""
+        code = self._popen.poll()
+        return -signal.SIGKILL if code is None else code
+
+    def close(self) -> None:
+        for fd in list(self._streams):
+            self._forget(fd)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1

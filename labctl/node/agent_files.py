@@ -1,0 +1,427 @@
+"""The agent's half of the file primitives. Runs on the node: standard library only, Python 3.8 syntax.
+
+Every function takes a request (a JSON object) and its body, and returns the reply's values and body.
+They raise OSError with errno and filename set; the agent turns that into a NodeError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as st
+import time
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+Reply = Tuple[Dict[str, Any], bytes]
+
+CHUNK = 256 * 1024
+_TYPES = {
+    st.S_IFREG: "file",
+    st.S_IFDIR: "directory",
+    st.S_IFLNK: "link",
+    st.S_IFIFO: "fifo",
+    st.S_IFSOCK: "socket",
+    st.S_IFBLK: "block",
+    st.S_IFCHR: "char",
+}
+_KEPT_ATTRIBUTES = ("security.selinux", "system.posix_acl_access")
+
+
+def problem(number: int, path: str, text: Optional[str] = None) -> OSError:
+    return OSError(number, text or os.strerror(number), path)
+
+
+# ---------------------------------------------------------------- users and groups
+
+
+def _uid(name: Optional[str]) -> int:
+    import pwd
+
+    if name is None:
+        return -1
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        if name.isdigit():
+            return int(name)
+        raise OSError(errno.EINVAL, "there is no user '%s'" % name) from None
+
+
+def _gid(name: Optional[str]) -> int:
+    import grp
+
+    if name is None:
+        return -1
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if name.isdigit():
+            return int(name)
+        raise OSError(errno.EINVAL, "there is no group '%s'" % name) from None
+
+
+class Names:
+    """User and group names of numbers, looked up once per request: users come and go between requests."""
+
+    def __init__(self) -> None:
+        self._users: Dict[int, str] = {}
+        self._groups: Dict[int, str] = {}
+
+    def user(self, uid: int) -> str:
+        import pwd
+
+        if uid not in self._users:
+            try:
+                self._users[uid] = pwd.getpwuid(uid).pw_name
+            except KeyError:
+                self._users[uid] = str(uid)
+        return self._users[uid]
+
+    def group(self, gid: int) -> str:
+        import grp
+
+        if gid not in self._groups:
+            try:
+                self._groups[gid] = grp.getgrgid(gid).gr_name
+            except KeyError:
+                self._groups[gid] = str(gid)
+        return self._groups[gid]
+
+
+# ---------------------------------------------------------------- looking
+
+
+def checksum_of(path: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as stream:
+        while True:
+            block = stream.read(1 << 20)
+            if not block:
+                return digest.hexdigest()
+            digest.update(block)
+
+
+def describe(path: str, info: os.stat_result, names: Names) -> Dict[str, Any]:
+    found = {
+        "path": path,
+        "type": _TYPES.get(st.S_IFMT(info.st_mode), "file"),
+        "mode": st.S_IMODE(info.st_mode),
+        "uid": info.st_uid,
+        "gid": info.st_gid,
+        "owner": names.user(info.st_uid),
+        "group": names.group(info.st_gid),
+        "size": info.st_size,
+        "mtime": info.st_mtime,
+        "atime": info.st_atime,
+        "inode": info.st_ino,
+        "device": info.st_dev,
+        "links": info.st_nlink,
+    }
+    if st.S_ISLNK(info.st_mode):
+        try:
+            found["target"] = os.readlink(path)
+        except OSError:  # it changed under our eyes
+            found["target"] = None
+    return found
+
+
+def stat(request: Dict[str, Any], body: bytes) -> Reply:
+    path = request["path"]
+    try:
+        info = os.stat(path) if request.get("follow") else os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"stat": None}, b""
+    found = describe(path, info, Names())
+    if request.get("checksum") and st.S_ISREG(info.st_mode):
+        found["checksum"] = checksum_of(path)
+    return {"stat": found}, b""
+
+
+def list_directory(request: Dict[str, Any], body: bytes) -> Reply:
+    names, path, found = Names(), request["path"], []
+    for name in sorted(os.listdir(path)):
+        entry = os.path.join(path, name)
+        try:
+            found.append(describe(entry, os.lstat(entry), names))
+        except FileNotFoundError:  # removed since it was listed
+            continue
+    return {"entries": found}, b""
+
+
+def read(request: Dict[str, Any], body: bytes) -> Reply:
+    path, limit = request["path"], request.get("limit")
+    with open(path, "rb", buffering=0) as stream:
+        if limit is None:
+            return {}, stream.read()
+        pieces: List[bytes] = []
+        room = limit + 1
+        while room > 0:
+            piece = stream.read(room)
+            if not piece:
+                return {}, b"".join(pieces)
+            pieces.append(piece)
+            room -= len(piece)
+    raise problem(errno.EFBIG, path, "larger than %d bytes" % limit)
+
+
+# ---------------------------------------------------------------- writing
+
+
+class Replacement:
+    """A file that will replace `path` (the file a link there points to) in one step.
+
+    The temporary stands in the same directory, so that the rename is atomic; it has its final owner and
+    mode before the first byte."""
+
+    def __init__(self, request: Dict[str, Any]) -> None:
+        self.path = os.path.realpath(request["path"])
+        mode, owner, group = request.get("mode"), _uid(request.get("owner")), _gid(request.get("group"))
+        try:
+            old: Optional[os.stat_result] = os.stat(self.path)
+        except FileNotFoundError:
+            old = None
+        if old and st.S_ISDIR(old.st_mode):
+            raise problem(errno.EISDIR, self.path)
+        self.exists = old is not None
+        folder, name = os.path.split(self.path)
+        self.temporary = os.path.join(
+            folder, ".%s.labctl-%d-%d" % (name[:200], os.getpid(), time.monotonic_ns())
+        )
+        try:
+            self.fd = os.open(
+                self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise problem(error.errno or errno.EIO, self.path, error.strerror) from None
+        try:
+            self._adopt(old, mode, owner, group)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _adopt(self, old: Optional[os.stat_result], mode: Optional[int], uid: int, gid: int) -> None:
+        if old:
+            uid = old.st_uid if uid < 0 else uid
+            gid = old.st_gid if gid < 0 else gid
+            mode = st.S_IMODE(old.st_mode) if mode is None else mode
+            for name in _KEPT_ATTRIBUTES:
+                try:
+                    os.setxattr(self.fd, name, os.getxattr(self.path, name))
+                except OSError:  # none there, or none possible
+                    continue
+        elif mode is None:
+            mode = 0o666 & ~umask()
+        mine = os.fstat(self.fd)
+        if (uid >= 0 and uid != mine.st_uid) or (gid >= 0 and gid != mine.st_gid):
+            try:
+                os.fchown(self.fd, uid, gid)
+            except OSError as error:
+                raise problem(error.errno or errno.EPERM, self.path, error.strerror) from None
+        os.fchmod(self.fd, mode)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except OSError as error:
+                raise problem(error.errno or errno.EIO, self.path, error.strerror) from None
+
+    def commit(self, backup: bool = False) -> Optional[str]:
+        """Put it in place and make that durable. Returns the path of the backup of the old file."""
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            raise problem(error.errno or errno.EIO, self.path, error.strerror) from None
+        kept = None
+        if backup and self.exists:
+            kept = "%s.%d.%s~" % (self.path, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
+            os.link(self.path, kept)
+        os.rename(self.temporary, self.path)
+        os.close(self.fd)
+        self.fd = -1
+        sync_folder(os.path.dirname(self.path))
+        return kept
+
+    def abandon(self) -> None:
+        """Leave no trace; safe to call at any time, also after `commit`."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            try:
+                os.unlink(self.temporary)
+            except OSError:
+                pass
+
+
+def umask() -> int:
+    with open("/proc/self/status") as stream:  # os.umask() would change it for every thread
+        for line in stream:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022
+
+
+def sync_folder(folder: str) -> None:
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def write(request: Dict[str, Any], body: bytes) -> Reply:
+    replacement = Replacement(request)
+    try:
+        replacement.write(body)
+        return {"backup": replacement.commit(bool(request.get("backup")))}, b""
+    finally:
+        replacement.abandon()
+
+
+# ---------------------------------------------------------------- changing
+
+
+def mount_points() -> Optional[List[str]]:
+    """Every mount point this process sees, bind mounts included; None when the kernel does not say."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return None
+    points = []
+    for line in lines:
+        text = os.fsdecode(line.split()[4])
+        for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+            text = text.replace(code, character)
+        points.append(text)
+    return points
+
+
+def remove(request: Dict[str, Any], body: bytes) -> Reply:
+    path = request["path"].rstrip("/") or "/"
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {"removed": False}, b""
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    points = mount_points()
+    for point in points or ():
+        if point == real or point.startswith(real.rstrip("/") + "/"):
+            raise problem(errno.EBUSY, path, "not removed: '%s' is a mount point" % point)
+    if real == "/":
+        raise problem(errno.EBUSY, path)
+    if st.S_ISDIR(info.st_mode):
+        _remove_tree(path, None, None if points is not None else info.st_dev)
+    else:
+        os.unlink(path)
+    return {"removed": True}, b""
+
+
+def _remove_tree(name: str, parent: Optional[int], device: Optional[int]) -> None:
+    # through directory descriptors: a directory swapped for a link is not followed
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        if device is not None and os.fstat(fd).st_dev != device:
+            raise problem(errno.EXDEV, name)
+        with os.scandir(fd) as entries:
+            found = list(entries)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                _remove_tree(entry.name, fd, device)
+            else:
+                try:
+                    os.unlink(entry.name, dir_fd=fd)
+                except FileNotFoundError:
+                    continue
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=parent)
+
+
+def mkdir(request: Dict[str, Any], body: bytes) -> Reply:
+    path, mode = request["path"].rstrip("/") or "/", request.get("mode")
+    if os.path.isdir(path):
+        return {"made": False}, b""
+    if request.get("parents", True):
+        for parent in _missing_parents(path):
+            try:
+                os.mkdir(parent)
+            except FileExistsError:
+                continue
+    try:
+        os.mkdir(path, 0o777 if mode is None else mode & 0o700)
+    except FileExistsError:
+        if os.path.isdir(path):
+            return {"made": False}, b""
+        raise
+    if mode is not None:
+        os.chmod(path, mode)
+    return {"made": True}, b""
+
+
+def _missing_parents(path: str) -> Iterator[str]:
+    missing = []
+    parent = os.path.dirname(path)
+    while parent and not os.path.lexists(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    return reversed(missing)
+
+
+def link(request: Dict[str, Any], body: bytes) -> Reply:
+    target, path = request["target"], request["path"]
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, ".%s.labctl-%d-%d" % (name[:200], os.getpid(), time.monotonic_ns()))
+    if request.get("hard"):
+        os.link(target, temporary)
+    else:
+        os.symlink(target, temporary)
+    try:
+        os.rename(temporary, path)
+    except OSError as error:
+        raise problem(error.errno or errno.EIO, path, error.strerror) from None
+    finally:
+        try:  # a rename between two names of one file does nothing at all
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+    return {}, b""
+
+
+def chmod(request: Dict[str, Any], body: bytes) -> Reply:
+    path = request["path"]
+    if not request.get("follow", True) and os.path.islink(path):
+        return {}, b""  # Linux keeps no mode for a link
+    os.chmod(path, request["mode"])
+    return {}, b""
+
+
+def chown(request: Dict[str, Any], body: bytes) -> Reply:
+    os.chown(
+        request["path"],
+        _uid(request.get("owner")),
+        _gid(request.get("group")),
+        follow_symlinks=request.get("follow", True),
+    )
+    return {}, b""
+
+
+OPERATIONS = {
+    "stat": stat,
+    "list": list_directory,
+    "read": read,
+    "write": write,
+    "remove": remove,
+    "mkdir": mkdir,
+    "link": link,
+    "chmod": chmod,
+    "chown": chown,
+}

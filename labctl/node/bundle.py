@@ -1,0 +1,87 @@
+"""What travels to a node to start an agent there, and the command line that receives it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from functools import cache
+from pathlib import Path
+
+from labctl.errors import TaskFailed, did_you_mean
+
+_HERE = Path(__file__).resolve().parent
+_MODULES = ("agent_processes", "agent_commands", "agent_files", "agent")
+
+MAGIC = b"\0labctl-agent-1\0"
+TOO_OLD = "labctl: this Python is too old: "
+NO_PYTHON = "labctl: no python3 here"
+
+# Prints MAGIC (a login shell may have printed anything before), reads the bundle's length and the bundle.
+_STUB = (
+    "import os,sys,zlib\n"
+    f'if sys.version_info<(3,8):sys.exit("{TOO_OLD}"+sys.version.split()[0])\n'
+    'os.write(1,bytes([0])+b"labctl-agent-1"+bytes([0]))\n'
+    "def r(n):\n"
+    ' b=b""\n'
+    " while len(b)<n:\n"
+    "  c=os.read(0,n-len(b))\n"
+    "  if not c:sys.exit(1)\n"
+    "  b+=c\n"
+    " return b\n"
+    "exec(zlib.decompress(r(int(r(8)))))"
+)
+_FLAGS = "-I -S -E -u -X utf8"
+_CANDIDATES = (
+    "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 "
+    "python3.9 python3.8 /usr/libexec/platform-python python"
+)
+
+# On the node the modules find one another under the names they have here.
+_LOADER = """
+import sys
+M = type(sys)
+for name in ("labctl", "labctl.node"):
+    sys.modules[name] = M(name)
+    sys.modules[name].__path__ = []
+for name, source in SOURCES:
+    module = sys.modules["labctl.node." + name] = M("labctl.node." + name)
+    setattr(sys.modules["labctl.node"], name, module)
+    exec(compile(source, "labctl/node/%s.py" % name, "exec"), module.__dict__)
+sys.modules["labctl.node.agent"].main()
+"""
+
+
+@cache
+def bundle() -> bytes:
+    """The agent as it goes over the wire: eight digits of length, then the compressed source."""
+    sources = [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    packed = zlib.compress(f"SOURCES = {sources!r}\n{_LOADER}".encode(), 9)
+    return b"%08d" % len(packed) + packed
+
+
+def stub_argv(python: str) -> list[str]:
+    """The argument vector that starts an agent with a known interpreter."""
+    return [python, *_FLAGS.split(), "-c", _STUB]
+
+
+def stub_command(python: str | None = None) -> str:
+    """A POSIX shell line that starts an agent: with this interpreter, or with the first one found there. It
+    holds no single quote, so that `sh -c '…'` can carry it through any login shell."""
+    quoted = '"' + re.sub(r'([$`"\\])', r"\\\1", _STUB) + '"'
+    candidates = f'"{python}"' if python else _CANDIDATES
+    return (
+        f'for p in {candidates}; do command -v "$p" >/dev/null 2>&1 && exec "$p" {_FLAGS} -c {quoted}; done; '
+        f'echo "{NO_PYTHON}" >&2; exit 127'
+    )
+
+
+@cache
+def function_source(module: str) -> tuple[str, bytes]:
+    """Hash and source of `functions/<module>.py`. TaskFailed when there is no such module."""
+    path = _HERE / "functions" / f"{module}.py"
+    if not path.is_file():
+        names = [one.stem for one in path.parent.glob("*.py") if one.stem != "__init__"]
+        raise TaskFailed(f"there is no node function module '{module}'", hint=did_you_mean(module, names))
+    source = path.read_bytes()
+    return hashlib.sha256(source).hexdigest(), source

@@ -1,0 +1,298 @@
+"""`AgentNode`: the primitives of a node, spoken to its agent over any byte pipe."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import NodeError
+from labctl.node.api import Completed, Output, Stat
+from labctl.node.bundle import function_source
+from labctl.node.link import Exchange, Frame, Header, Link, Pipe
+from labctl.node.stream import AgentStream
+
+CHUNK = 256 * 1024
+WINDOW = 4 << 20
+ANSWER_WITHIN = 120.0  # seconds for a file primitive: a node whose disk hangs must not hold a run for ever
+KILL_WITHIN = 10.0  # seconds a node has, past a command's timeout, to kill it and say so
+
+
+class AgentNode:
+    """One host as one user; see `labctl.node.api.Node`. Thread-safe."""
+
+    def __init__(
+        self, host: str, pipe: Pipe, *, connect_timeout: float = 10.0, received: bytes = b""
+    ) -> None:
+        """Start the agent at the other end of `pipe`. Raises `link.AgentDidNotStart`."""
+        self._host = host
+        self._link = Link(host, pipe, timeout=connect_timeout, received=received)
+        self._shipped: set[str] = set()
+        self._offset: float | None = None
+        self._measuring = threading.Lock()
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still holds, as far as is known without asking."""
+        return self._link.alive
+
+    @property
+    def hello(self) -> Header:
+        """What the agent said of itself: pid, uid, python."""
+        return self._link.hello
+
+    @property
+    def round_trips(self) -> int:
+        return self._link.round_trips
+
+    # ------------------------------------------------------------ commands
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        output: Output | None = None,
+        creates: str | None = None,
+        removes: str | None = None,
+    ) -> Completed:
+        given = {"env": dict(env) if env else None, "cwd": cwd, "timeout": timeout}
+        globs = {"creates": creates, "removes": removes}
+        header: Header = {"op": "run", "argv": list(argv), **_without_none({**given, **globs})}
+        if output:
+            header["stream"] = True
+        exchange = self._link.request(header, stdin)
+        limit = None if timeout is None else time.monotonic() + timeout + KILL_WITHIN
+        captured = _Captured(output)
+        try:
+            while True:
+                values, body = exchange.next(limit)
+                if "out" not in values:
+                    break
+                captured.add(values["out"], body)
+        except BaseException:
+            exchange.cancel()
+            raise
+        exchange.done()
+        _check(values)
+        return captured.completed(argv, values, body)
+
+    def start(
+        self,
+        program: bytes,
+        arguments: Sequence[str],
+        *,
+        line: Callable[[str], None],
+        name: str = "program",
+    ) -> AgentStream:
+        header = {"op": "start", "name": name, "arguments": list(arguments), "stream": True}
+        exchange = self._link.request(header, program)
+        return AgentStream(self._link, exchange, (name, *arguments), line)
+
+    def call(self, module: str, function: str, /, **arguments: Any) -> Any:
+        digest, source = function_source(module)
+        header = {"op": "call", "module": module, "function": function, "hash": digest}
+        body = b"" if digest in self._shipped else source
+        values, _ = self._ask({**header, "arguments": arguments}, body, within=None)
+        self._shipped.add(digest)
+        return values["value"]
+
+    # ------------------------------------------------------------ files
+
+    def read(self, path: str, *, limit: int | None = None) -> bytes:
+        return self._ask({"op": "read", "path": path, "limit": limit})[1]
+
+    def write(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
+        group: str | None = None,
+        backup: bool = False,
+    ) -> str | None:
+        header = {"op": "write", "path": path, "mode": mode, "owner": owner, "group": group, "backup": backup}
+        values, _ = self._ask(_without_none(header), data)
+        kept: str | None = values["backup"]
+        return kept
+
+    def put(self, source: Path, path: str, *, mode: int | None = None) -> None:
+        with source.open("rb") as stream:
+            exchange = self._link.request(_without_none({"op": "put", "path": path, "mode": mode}))
+            try:
+                self._send_pieces(exchange, stream.read)
+                while (frame := exchange.next(_soon()))[0].get("room"):
+                    pass
+            except BaseException:
+                exchange.cancel()
+                raise
+        exchange.done()
+        _check(frame[0])
+
+    def _send_pieces(self, exchange: Exchange, read: Callable[[int], bytes]) -> None:
+        room, piece, last = WINDOW, read(CHUNK), False
+        while not last:
+            following = read(CHUNK)
+            last = not following
+            while room < len(piece):
+                values, _ = exchange.next(_soon())
+                if "room" not in values:
+                    exchange.add((values, b""))  # it failed: the caller reads why
+                    return
+                room += values["room"]
+            self._link.post({"id": exchange.number, "last": last}, piece)
+            room -= len(piece)
+            piece = following
+
+    def get(self, path: str, destination: Path) -> None:
+        fd, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
+        exchange = None
+        try:
+            with os.fdopen(fd, "wb") as stream:
+                exchange = self._link.request({"op": "get", "path": path})
+                while True:
+                    values, piece = exchange.next(_soon())
+                    if "piece" not in values:
+                        break
+                    stream.write(piece)
+                    self._link.post({"id": exchange.number, "room": len(piece)})
+            exchange.done()
+            _check(values)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, destination)
+        except BaseException:
+            os.unlink(temporary)
+            if exchange:
+                exchange.cancel()
+            raise
+
+    def stat(self, path: str, *, follow: bool = False, checksum: bool = False) -> Stat | None:
+        values, _ = self._ask({"op": "stat", "path": path, "follow": follow, "checksum": checksum})
+        return Stat(**values["stat"]) if values["stat"] else None
+
+    def list(self, path: str) -> list[Stat]:
+        values, _ = self._ask({"op": "list", "path": path})
+        return [Stat(**entry) for entry in values["entries"]]
+
+    def remove(self, path: str) -> bool:
+        return bool(self._ask({"op": "remove", "path": path})[0]["removed"])
+
+    def mkdir(self, path: str, *, mode: int | None = None, parents: bool = True) -> bool:
+        header = {"op": "mkdir", "path": path, "mode": mode, "parents": parents}
+        return bool(self._ask(header)[0]["made"])
+
+    def link(self, target: str, path: str, *, hard: bool = False) -> None:
+        self._ask({"op": "link", "target": target, "path": path, "hard": hard})
+
+    def chmod(self, path: str, mode: int, *, follow: bool = True) -> None:
+        self._ask({"op": "chmod", "path": path, "mode": mode, "follow": follow})
+
+    def chown(
+        self, path: str, *, owner: str | None = None, group: str | None = None, follow: bool = True
+    ) -> None:
+        self._ask({"op": "chown", "path": path, "owner": owner, "group": group, "follow": follow})
+
+    # ------------------------------------------------------------ the rest
+
+    def clock_offset(self) -> float:
+        with self._measuring:
+            if self._offset is None:
+                self._offset = min(self._exchange_clocks() for _ in range(10))[1]
+            return self._offset
+
+    def _exchange_clocks(self) -> tuple[float, float]:
+        before = time.time()
+        values, _ = self._ask({"op": "ping"})
+        after = time.time()
+        return after - before, values["time"] - (before + after) / 2
+
+    def finish(self) -> None:
+        """Begin to close: several agents can then end at the same time."""
+        self._link.finish()
+
+    def close(self) -> None:
+        """End the agent; it kills what it still runs. Waits for that, 5 s at the most."""
+        self._link.close()
+
+    def _ask(self, header: Header, body: bytes = b"", *, within: float | None = ANSWER_WITHIN) -> Frame:
+        exchange = self._link.request(header, body)
+        try:
+            frame = exchange.next(None if within is None else time.monotonic() + within)
+        except BaseException:
+            exchange.cancel()
+            raise
+        exchange.done()
+        _check(frame[0])
+        return frame
+
+
+class _Captured:
+    """Output of a command as it comes, in pieces of decoded text for whoever watches."""
+
+    def __init__(self, output: Output | None) -> None:
+        self._output = output
+        self._pieces: dict[int, list[bytes]] = {1: [], 2: []}
+        make = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {1: make("replace"), 2: make("replace")}
+
+    def add(self, number: int, data: bytes, *, last: bool = False) -> None:
+        self._pieces[number].append(data)
+        if self._output and (text := self._decoders[number].decode(data, last)):
+            self._output("stdout" if number == 1 else "stderr", text)
+
+    def completed(self, argv: Sequence[str], values: Header, body: bytes) -> Completed:
+        self.add(1, body[: values["split"]], last=True)
+        self.add(2, body[values["split"] :], last=True)
+        return Completed(
+            argv=tuple(argv),
+            rc=values["rc"],
+            stdout=b"".join(self._pieces[1]),
+            stderr=b"".join(self._pieces[2]),
+            start=values["start"],
+            end=values["end"],
+            timed_out=bool(values.get("timed_out")),
+            skipped=values.get("skipped"),
+        )
+
+
+def _check(values: Header) -> None:
+    error = values.get("error")
+    if error is not None:
+        path = values.get("path")
+        text = f"{path}: {error}" if path else str(error)
+        raise NodeError(text, errno_name=values.get("errno"), path=path)
+
+
+def _soon() -> float:
+    return time.monotonic() + ANSWER_WITHIN
+
+
+def _without_none(values: Mapping[str, Any]) -> Header:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _umask() -> int:
+    with open("/proc/self/status") as stream:
+        return next((int(line.split()[1], 8) for line in stream if line.startswith("Umask:")), 0o022)
+
+
+def sha256_of(path: Path) -> str:
+    """The hex digest of a local file, to compare with `Stat.checksum`."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+

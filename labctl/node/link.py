@@ -1,0 +1,255 @@
+"""The controller's end of an agent's pipe: frames out, frames in, one reader thread, and a sense of whether
+the other end still lives."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import struct
+import threading
+import time
+from typing import Any, Protocol
+
+from labctl.errors import ConnectionLost, TaskTimeout
+from labctl.node.bundle import MAGIC, bundle
+from labctl.node.limits import deadline
+
+Header = dict[str, Any]
+Frame = tuple[Header, bytes]
+
+PING_EVERY = 3.0  # the agent gives up after agent.SILENCE = 15 s without a byte
+SILENCE = 30.0  # seconds without a byte from the node, pings unanswered, until it counts as lost
+_NOISE = 1 << 16  # bytes a login shell may print before the agent speaks
+
+
+class Pipe(Protocol):
+    """A two-way byte pipe to a process. `send` and `recv` are called from different threads."""
+
+    def send(self, data: bytes) -> None:
+        """All of it, or OSError/EOFError."""
+
+    def recv(self, size: int, timeout: float) -> bytes | None:
+        """Some bytes; b"" at the end; None when nothing came within `timeout` seconds."""
+
+    def errors(self) -> str:
+        """The tail of what the process wrote to stderr so far."""
+
+    def finish(self) -> None:
+        """Tell the other end that nothing more will come."""
+
+    def close(self) -> None: ...
+
+
+class AgentDidNotStart(Exception):
+    """The pipe ended, or stayed silent, before the agent spoke. For the room that made the pipe."""
+
+    def __init__(self, output: str, errors: str, timed_out: bool) -> None:
+        super().__init__(errors or output or "no answer")
+        self.output = output
+        self.errors = errors
+        self.timed_out = timed_out
+
+
+class Exchange:
+    """One request and what comes back for it."""
+
+    def __init__(self, link: Link, number: int, what: str) -> None:
+        self.number = number
+        self._link = link
+        self._what = what
+        self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+
+    def add(self, frame: Frame | None) -> None:
+        self._frames.put(frame)
+
+    def next(self, limit: float | None) -> Frame:
+        """The next frame for this request. `limit`: a point of the monotonic clock. Raises TaskTimeout,
+        ConnectionLost."""
+        own = deadline()
+        limit = own if limit is None else limit if own is None else min(limit, own)
+        try:
+            if limit is None:
+                frame = self._frames.get()
+            else:
+                frame = self._frames.get(timeout=max(0.0, limit - time.monotonic()))
+        except queue.Empty:
+            self.cancel()
+            raise TaskTimeout(f"{self._link.host}: no answer to '{self._what}' in time") from None
+        if frame is None:
+            self.add(None)
+            raise self._link.lost()
+        return frame
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more: end what it runs on the node, forget its replies."""
+        self._link.forget(self)
+        try:
+            self._link.post({"id": -2, "op": "cancel", "target": self.number})
+            self._link.post({"id": self.number, "abort": True})
+        except ConnectionLost:
+            pass
+
+    def done(self) -> None:
+        self._link.forget(self)
+
+
+class Link:
+    """Frames over a pipe. Thread-safe. `round_trips` counts the requests sent."""
+
+    def __init__(self, host: str, pipe: Pipe, *, timeout: float, received: bytes = b"") -> None:
+        """Send the agent and wait for its greeting. `received`: what has been read from the pipe already.
+        Raises AgentDidNotStart."""
+        self.host = host
+        self.round_trips = 0
+        self._pipe = pipe
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._open: dict[int, Exchange] = {}
+        self._reason: str | None = None
+        self._heard = self._spoke = time.monotonic()
+        self._buffer = bytearray(received)
+        self.hello = self._greet(timeout)
+        self._reader = threading.Thread(target=self._read, name=f"labctl-{host}", daemon=True)
+        self._reader.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._reason is None
+
+    def lost(self) -> ConnectionLost:
+        return ConnectionLost(f"{self.host}: {self._reason or 'the connection was closed'}")
+
+    # ------------------------------------------------------------ starting
+
+    def _greet(self, timeout: float) -> Header:
+        until = time.monotonic() + timeout
+        try:
+            self._pipe.send(bundle())
+        except (OSError, EOFError):  # it has ended already: what it said is to be read
+            pass
+        while (at := self._buffer.find(MAGIC)) < 0:
+            if len(self._buffer) > _NOISE:
+                raise AgentDidNotStart(self._noise(), self._pipe.errors(), timed_out=False)
+            self._fill(until)
+        del self._buffer[: at + len(MAGIC)]
+        while (frame := self._take_frame()) is None:
+            self._fill(until)
+        return frame[0]
+
+    def _fill(self, until: float) -> None:
+        data = self._pipe.recv(65536, max(0.0, until - time.monotonic()))
+        if not data:
+            raise AgentDidNotStart(self._noise(), self._pipe.errors(), timed_out=data is None)
+        self._buffer += data
+
+    def _noise(self) -> str:
+        return bytes(self._buffer[:_NOISE]).decode(errors="replace").strip()
+
+    # ------------------------------------------------------------ sending
+
+    def request(self, header: Header, body: bytes = b"") -> Exchange:
+        exchange = Exchange(self, next(self._numbers), header["op"])
+        with self._lock:
+            if self._reason is not None:
+                raise self.lost()
+            self._open[exchange.number] = exchange
+            self.round_trips += 1
+        self.post({"id": exchange.number, **header}, body)
+        return exchange
+
+    def post(self, header: Header, body: bytes = b"") -> None:
+        """Send a frame that nobody waits for. Raises ConnectionLost."""
+        text = json.dumps(header, separators=(",", ":")).encode()
+        data = struct.pack(">II", len(text), len(body)) + text + body
+        try:
+            with self._sending:
+                self._pipe.send(data)
+                self._spoke = time.monotonic()
+        except (OSError, EOFError) as error:
+            self._end(f"the connection was lost ({error or type(error).__name__})")
+            raise self.lost() from None
+
+    def forget(self, exchange: Exchange) -> None:
+        with self._lock:
+            self._open.pop(exchange.number, None)
+
+    # ------------------------------------------------------------ receiving
+
+    def _take_frame(self) -> Frame | None:
+        buffer = self._buffer
+        if len(buffer) < 8:
+            return None
+        head, tail = struct.unpack_from(">II", buffer)
+        end = 8 + head + tail
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            text, body = bytes(view[8 : 8 + head]), bytes(view[8 + head : end])
+        del buffer[:end]
+        return json.loads(text), body
+
+    def _read(self) -> None:
+        reason = "the connection was lost"
+        try:
+            while self._reason is None:
+                data = self._pipe.recv(1 << 18, PING_EVERY)
+                now = time.monotonic()
+                if data == b"":
+                    said = self._pipe.errors().strip().splitlines()
+                    reason = f"the agent ended: {said[-1]}" if said else "the connection was lost"
+                    break
+                if data:
+                    self._heard = now
+                    self._buffer += data
+                    while (frame := self._take_frame()) is not None:
+                        self._dispatch(frame)
+                elif now - self._heard > SILENCE:
+                    reason = f"no sign of life for {SILENCE:.0f} s"
+                    break
+                if now - self._spoke > PING_EVERY - 0.5:
+                    self._ping()
+        except (OSError, EOFError, ValueError) as error:
+            reason = f"the connection was lost ({error})"
+        self._end(reason)
+
+    def _ping(self) -> None:
+        # never wait here: whoever holds the lock is sending, which is as good as a ping
+        if self._sending.acquire(blocking=False):
+            try:
+                text = b'{"id":0,"op":"ping"}'
+                self._pipe.send(struct.pack(">II", len(text), 0) + text)
+                self._spoke = time.monotonic()
+            finally:
+                self._sending.release()
+
+    def _dispatch(self, frame: Frame) -> None:
+        exchange = self._open.get(frame[0].get("id", -1))
+        if exchange is not None:
+            exchange.add(frame)
+
+    def _end(self, reason: str) -> None:
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+            waiting = list(self._open.values())
+            self._open.clear()
+        for exchange in waiting:
+            exchange.add(None)
+        self._pipe.close()
+
+    # ------------------------------------------------------------ ending
+
+    def finish(self) -> None:
+        """Let the agent end: it kills what it still runs. `close` waits for that."""
+        try:
+            self._pipe.finish()
+        except (OSError, EOFError):
+            pass
+
+    def close(self, patience: float = 5.0) -> None:
+        self.finish()
+        if threading.current_thread() is not self._reader:
+            self._reader.join(patience)
+        self._end("the connection was closed")

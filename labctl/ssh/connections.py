@@ -1,0 +1,150 @@
+"""The pool of connections of a run: one transport per host, one agent per host and user."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from labctl.errors import ConnectionLost, Unreachable
+from labctl.node.api import Completed, Node, Output
+from labctl.node.client import AgentNode
+from labctl.ssh.launch import Escalation, agent_command, local_argv, start_agent
+from labctl.ssh.settings import Become, ConnectionSettings
+
+if TYPE_CHECKING:
+    from labctl.ssh.transport import Session
+
+
+class _Host:
+    """What is open to one host under one set of settings."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.session: Session | None = None
+        self.agents: dict[str | None, AgentNode] = {}
+
+    def take(self) -> tuple[list[AgentNode], Session | None]:
+        agents, session = list(self.agents.values()), self.session
+        self.agents, self.session = {}, None
+        return agents, session
+
+
+class Connections:
+    """Thread-safe. A lost connection is replaced when it is asked for again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hosts: dict[ConnectionSettings, _Host] = {}
+        self._closed = False
+
+    def node(self, settings: ConnectionSettings, become: Become | None = None) -> Node:
+        """The host's agent as this user, started when there is none. Raises Unreachable and its children."""
+        if become and become.user == settings.user and settings.connection == "ssh":
+            become = None
+        host = self._host(settings)
+        with host.lock:
+            user = become.user if become else None
+            agent = host.agents.get(user)
+            if agent and agent.alive:
+                return agent
+            escalation = Escalation(become) if become else None
+            if settings.connection == "local":
+                agent = _local_agent(settings, escalation)
+            else:
+                agent = _remote_agent(self._session(host, settings), settings, escalation)
+            host.agents[user] = agent
+            return agent
+
+    def shell(
+        self,
+        settings: ConnectionSettings,
+        command: str,
+        *,
+        become: Become | None = None,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        output: Output | None = None,
+    ) -> Completed:
+        """Run a command line by the user's login shell over a channel of its own: needs no Python there.
+        After `timeout` seconds it is ended as well as that can be done, and `timed_out` is set."""
+        from labctl.ssh.shell import run_here, run_there
+
+        if become and become.user == settings.user and settings.connection == "ssh":
+            become = None
+        escalation = Escalation(become) if become else None
+        if settings.connection == "local":
+            return run_here(command, escalation, stdin=stdin, timeout=timeout, output=output)
+        host = self._host(settings)
+        with host.lock:
+            session = self._session(host, settings)
+        return run_there(session, command, escalation, stdin=stdin, timeout=timeout, output=output)
+
+    def drop(self, host: str) -> None:
+        """Forget what is open to a host of this inventory name; the next use connects again."""
+        with self._lock:
+            found = [one for settings, one in self._hosts.items() if settings.host == host]
+        self._end(found)
+
+    def close(self) -> None:
+        """End every agent (they kill what they still run) and every transport; nothing opens after it."""
+        with self._lock:
+            self._closed = True
+            found = list(self._hosts.values())
+            self._hosts.clear()
+        self._end(found)
+
+    @staticmethod
+    def _end(hosts: list[_Host]) -> None:
+        # no lock: a thread that hangs in a connect must not keep the others from ending
+        open_things = [host.take() for host in hosts]
+        for agents, _ in open_things:
+            for agent in agents:
+                agent.finish()
+        for agents, session in open_things:
+            for agent in agents:
+                agent.close()
+            if session:
+                session.close()
+
+    def _host(self, settings: ConnectionSettings) -> _Host:
+        with self._lock:
+            if self._closed:
+                raise ConnectionLost(f"{settings.host}: the connections of this run are closed")
+            return self._hosts.setdefault(settings, _Host())
+
+    @staticmethod
+    def _session(host: _Host, settings: ConnectionSettings) -> Session:
+        from labctl.ssh.transport import Session
+
+        if host.session is None or not host.session.alive:
+            host.session = Session(settings)
+        return host.session
+
+
+def _remote_agent(
+    session: Session, settings: ConnectionSettings, escalation: Escalation | None
+) -> AgentNode:
+    import paramiko
+
+    from labctl.ssh.channel import ChannelPipe
+
+    with session.bounded(settings.connect_timeout * 2) as expired:
+        try:
+            channel = session.channel()
+            channel.exec_command(agent_command(settings, escalation))
+        except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
+            said = "sshd does not answer" if expired.is_set() else str(error)
+            raise Unreachable(f"{settings.host}: no command can be started: {said}") from None
+        return start_agent(ChannelPipe(channel), settings, escalation)
+
+
+def _local_agent(settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
+    from labctl.node.pipes import ProcessPipe
+
+    argv = local_argv(settings.python or sys.executable, escalation)
+    try:
+        pipe = ProcessPipe(argv)
+    except OSError as error:
+        raise Unreachable(f"{settings.host}: {argv[0]} cannot be started: {error.strerror}") from None
+    return start_agent(pipe, settings, escalation)

@@ -1,0 +1,190 @@
+"""One authenticated SSH transport to a host, made through fabric, and every way that can fail."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fabric
+import paramiko
+
+from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
+from labctl.ssh import hostkeys
+from labctl.ssh.settings import ConnectionSettings
+
+KEEPALIVE = 5  # seconds
+UNACKNOWLEDGED = 30_000  # milliseconds until the kernel gives up on a peer that acknowledges nothing
+# sshd drops connections above 10 unauthenticated ones (MaxStartups 10:30:100)
+_AT_ONCE = 9
+_gates: defaultdict[str, threading.BoundedSemaphore] = defaultdict(
+    lambda: threading.BoundedSemaphore(_AT_ONCE)
+)
+
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
+_KEYS = ("ssh-ed25519",)
+
+
+def first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
+    have = tuple(available)
+    chosen = tuple(name for name in wanted if name in have)
+    return chosen + tuple(name for name in have if name not in chosen)
+
+
+def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
+    """A paramiko transport without Nagle's 40 ms, with authenticated fast ciphers first."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
+    transport = paramiko.Transport(sock, **kwargs)
+    options = transport.get_security_options()
+    options.ciphers = first(_CIPHERS, options.ciphers)
+    options.kex = first(_KEX, options.kex)
+    options.key_types = first(_KEYS, options.key_types)
+    return transport
+
+
+class Session:
+    """A host's transport. `client` is fabric's connection, for SFTP and forwards over the same transport."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        """Connect and authenticate. Raises Unreachable and its children."""
+        self.settings = settings
+        self.client = _connect(settings)
+        self.transport: paramiko.Transport = self.client.transport
+        self.transport.set_keepalive(KEEPALIVE)
+
+    @property
+    def alive(self) -> bool:
+        return bool(self.transport.is_active())
+
+    def channel(self) -> paramiko.Channel:
+        try:
+            return self.transport.open_session(timeout=self.settings.connect_timeout)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(
+                f"{self.settings.host}: sshd opens no channel: {error or 'connection lost'}",
+                hint="sshd allows MaxSessions (10) channels per connection; is it answering at all?",
+            ) from None
+
+    @contextmanager
+    def bounded(self, seconds: float) -> Iterator[threading.Event]:
+        """Close the transport when the body takes longer: paramiko waits for some answers for ever. The
+        event is set when that happened."""
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self.transport.close()
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield expired
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _connect(settings: ConnectionSettings) -> fabric.Connection:
+    until = time.monotonic() + settings.connect_timeout
+    attempt = 0
+    while True:
+        attempt += 1
+        with _gates[settings.address]:
+            connection = _connection(settings)
+            try:
+                connection.open()
+                return connection
+            except Exception as error:
+                connection.close()
+                if not _worth_repeating(error) or attempt == 4 or time.monotonic() > until:
+                    raise _translated(error, settings) from None
+        time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
+
+
+def _connection(settings: ConnectionSettings) -> fabric.Connection:
+    timeout = settings.connect_timeout
+    keys = [str(name) for name in settings.key_files]
+    alone = bool(keys or settings.password)
+    connect: dict[str, Any] = {
+        "timeout": timeout,
+        "banner_timeout": timeout,
+        "auth_timeout": timeout,
+        "channel_timeout": timeout,
+        "transport_factory": make_transport,
+        "look_for_keys": not alone,
+        "allow_agent": settings.password is None,
+    }
+    if keys:
+        connect["key_filename"] = keys
+    if settings.password is not None:
+        connect["password"] = settings.password
+    # the inventory says everything: ~/.ssh/config and fabric's own files are not read
+    config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
+    connection = fabric.Connection(
+        settings.address, user=settings.user, port=settings.port, config=config, connect_kwargs=connect
+    )
+    hostkeys.configure(connection.client, settings)
+    return connection
+
+
+def _worth_repeating(error: Exception) -> bool:
+    """Sshd refuses at random when too many connect at once: it hangs up before its banner."""
+    if isinstance(error, ConnectionResetError | EOFError):
+        return True
+    return type(error) is paramiko.SSHException and "banner" in str(error) and "imed out" not in str(error)
+
+
+def _translated(error: Exception, settings: ConnectionSettings) -> LabctlError:
+    host, where = settings.host, f"{settings.address} port {settings.port}"
+    if isinstance(error, LabctlError):
+        return error
+    if isinstance(error, paramiko.BadHostKeyException):
+        return hostkeys.mismatch(settings, error.key, error.expected_key)
+    if isinstance(error, paramiko.PasswordRequiredException):
+        return AuthenticationFailed(
+            f"{host}: a key file is protected by a passphrase",
+            hint="add the key to ssh-agent (ssh-add), or name another in ansible_ssh_private_key_file",
+        )
+    if isinstance(error, paramiko.AuthenticationException) or "authentication methods" in str(error):
+        tried = ", ".join(settings.key_files) or ("a password" if settings.password else "ssh-agent, ~/.ssh")
+        return AuthenticationFailed(
+            f"{host}: {where} does not let user '{settings.user}' in (tried: {tried})",
+            hint="check ansible_user, ansible_ssh_private_key_file or ansible_password",
+        )
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return AuthenticationFailed(
+            f"{host}: key file {error.filename}: {error.strerror}",
+            hint="it is named in ansible_ssh_private_key_file",
+        )
+    if isinstance(error, socket.gaierror):
+        return Unreachable(
+            f"{host}: the name '{settings.address}' cannot be resolved",
+            hint="set ansible_host to an address, or mend the name",
+        )
+    if isinstance(error, TimeoutError) or "imed out" in str(error) or "imeout" in str(error):
+        return Unreachable(f"{host}: {where} did not answer within {settings.connect_timeout:g} s")
+    number = _errno(error)
+    if number == errno.ECONNREFUSED:
+        return Unreachable(f"{host}: {where} refuses the connection", hint="is sshd running there?")
+    reason = str(error) or type(error).__name__
+    return Unreachable(f"{host}: no SSH connection to {where}: {reason}")
+
+
+def _errno(error: Exception) -> int | None:
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        inner = next(iter(error.errors.values()), None)
+        return getattr(inner, "errno", None)
+    return getattr(error, "errno", None)
