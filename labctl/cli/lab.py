@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from labctl.errors import EnvironmentProblem, InventoryError, UsageError
 from labctl.paths import builtin
@@ -126,21 +126,22 @@ def _ssh(lab: Lab, args: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Progress on stderr: one line that is rewritten on a terminal, else a line for each new message."""
+    """Progress on stderr. On a terminal, steps with a fraction share one line that is rewritten; elsewhere
+    each new message is a line."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._last = ""
         self._open = False
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __call__(self, message: str, fraction: float | None) -> None:
         if self._terminal:
-            share = "" if fraction is None else f" {fraction:4.0%}"
-            sys.stderr.write(f"\r\x1b[K{message}{share}")
-            self._open = True
+            end = "\n" if fraction is None else f" {fraction:4.0%}"
+            sys.stderr.write(f"\r\x1b[K{message}{end}")
+            self._open = fraction is not None
         elif message != self._last:
             sys.stderr.write(f"{message}\n")
         self._last = message

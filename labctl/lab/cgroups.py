@@ -101,14 +101,14 @@ def paths(lab: str, found: Iterable[tuple[Path, str]]) -> list[Path]:
     return [path for mount, _ in found if (path := mount / TOP / lab).is_dir()]
 
 
-def kill(lab: str, timeout: float = 10.0) -> None:
-    """End every process left in the lab's cgroups. The lab alone puts processes there."""
+def kill(lab: str, node: str = "", timeout: float = 10.0) -> None:
+    """End every process left in the lab's cgroups, or in those of one node. The lab alone puts processes there."""
     deadline = time.monotonic() + timeout
     while True:
         pids = {
             int(pid)
             for path in paths(lab, hierarchies())
-            for procs in path.rglob("cgroup.procs")
+            for procs in (path / node).rglob("cgroup.procs")
             for pid in _read(procs).split()
         } - {0, os.getpid()}
         if not pids:

@@ -174,8 +174,10 @@ class Container:
             return False
 
     def kill(self) -> None:
-        """End the node and all its processes at once; nothing when it is not running."""
+        """End the node and all its processes at once, also when LXC has lost sight of them; nothing when it
+        is not running."""
         run(self.lxc("lxc-stop", "-k"), check=False)
+        cgroups.kill(self.lab, self.name)
 
 
 def _escape(path: Path) -> str:

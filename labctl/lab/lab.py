@@ -182,13 +182,13 @@ class Lab:
         """Remove the lab: containers, bridge, mounts, cgroups, processes and files. What labctl did not make
         is not touched."""
         system.require_root()
-        with state.locked(self.folder, progress):
+        with state.locked(self.folder, progress) as lock:
             if known := state.load(self.folder):
                 progress(f"removing the lab {known.name}", None)
                 self._remove(known)
             elif self.folder.exists():
                 _remove_files(self.folder)
-        self.folder.with_name(self.folder.name + ".lock").unlink(missing_ok=True)
+            lock.unlink()
 
     def _remove(self, known: LabState) -> None:
         if shutil.which("lxc-stop", path=system.environment()["PATH"]) and known.bridge:

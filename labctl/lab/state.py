@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,14 +48,26 @@ def load(folder: Path) -> LabState | None:
 
 
 @contextmanager
-def locked(folder: Path, progress: Progress) -> Iterator[None]:
-    """One command at a time makes or removes the lab of this folder."""
+def locked(folder: Path, progress: Progress) -> Iterator[Path]:
+    """One command at a time makes or removes the lab of this folder; yields the lock's file, which its
+    holder may remove."""
     path = folder.with_name(folder.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another labctl that is working on this lab", None)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress("waiting for another labctl that is working on this lab", None)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            if _is_still(path, stream.fileno()):
+                yield path
+                return
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether the locked file is still the one at `path`: its last holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
