@@ -1,0 +1,124 @@
+"""Reads a run's raw files as they are: cut short, missing or damaged ones are said, not guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import UsageError
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file, or None when there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON Lines file. A line that is not one (the last of a killed program) is left out."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    yield record
+    except OSError:
+        return
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One migration's folder. `head` is its trial.json, `problem` says why there is none."""
+
+    folder: Path
+    head: Mapping[str, Any]
+    problem: str | None = None
+
+    @property
+    def number(self) -> int:
+        return int(self.head.get("trial") or 0)
+
+    @property
+    def pair(self) -> int:
+        return int(self.head.get("pair") or 0)
+
+    @property
+    def strategy(self) -> str:
+        return str(self.head.get("strategy") or "?")
+
+    @cached_property
+    def cgroup(self) -> dict[str, list[dict[str, Any]]]:
+        """Each host's collector records."""
+        files = sorted(self.folder.glob("cgroup-*.jsonl"))
+        return {path.stem.removeprefix("cgroup-"): list(json_lines(path)) for path in files}
+
+    @cached_property
+    def probe(self) -> list[dict[str, Any]]:
+        return list(json_lines(self.folder / "probe.jsonl"))
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        return list(json_lines(self.folder / "steps.jsonl"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. `facts` maps each host to what was found out about it."""
+
+    folder: Path
+    head: Mapping[str, Any]
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trials: tuple[Trial, ...] = ()
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. UsageError when there is none."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no run folder {folder}", hint="labctl runs lists the runs made here")
+    found = []
+    for path in sorted((folder / "trials").glob("*/")):
+        head = read_json(path / "trial.json")
+        found.append(_trial(path, head))
+    facts = {path.stem: read_json(path) or {} for path in sorted((folder / "facts").glob("*.json"))}
+    found.sort(key=lambda trial: (trial.number, trial.folder.name))
+    return Run(folder, read_json(folder / "run.json") or {}, facts, tuple(found))
+
+
+def _trial(path: Path, head: dict[str, Any] | None) -> Trial:
+    if head is not None:
+        return Trial(path, head)
+    # The folder's name (<NN>-<strategy>-<k>) still says which trial it was.
+    number, _, rest = path.name.partition("-")
+    strategy, _, pair = rest.rpartition("-")
+    known = {"trial": _whole(number), "strategy": strategy or "?", "pair": _whole(pair)}
+    return Trial(path, known, "it did not end: there is no readable trial.json")
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def find_run(name: str, root: Path | None = None) -> Path:
+    """The folder a person means: a path, a name below ./runs, or 'latest'. UsageError when there is none."""
+    base = (root or Path()) / "runs"
+    candidates = [base / name, Path(name)] if "/" not in name else [Path(name)]
+    for path in candidates:
+        if path.is_dir():
+            return path.resolve()
+    from labctl.errors import did_you_mean
+
+    known = [path.name for path in base.iterdir() if path.is_dir()] if base.is_dir() else []
+    raise UsageError(
+        f"there is no run '{name}'",
+        hint=did_you_mean(name, known) or "labctl runs lists the runs made here; 'latest' is the newest",
+    )
