@@ -200,21 +200,29 @@ def gaps(recording: Recording, factor: float = 2.5) -> list[Window]:
     ]
 
 
-def oom_kills(recordings: Sequence[Recording], containers: Sequence[str], window: Window) -> int | None:
-    """OOM kills of the containers in a window (a container seen first in the window starts from 0); None
-    when the kernel does not count them."""
-    total = 0
-    for recording in recordings:
-        for container in containers:
+def increase(recording: Recording, container: str, field: str, window: Window) -> int | None:
+    """By how much a counter of the container (`throttled_usec`, `oom_kills`, …) rose in a window, over all
+    its lives on this host: a cgroup that appeared after the first snapshot starts from 0. None when the
+    kernel does not count it."""
+    total, before = 0, None
+    for sample in recording.samples:
+        counters = sample.containers.get(container)
+        if counters is None:
             before = 0
-            for sample in recording.samples:
-                counters = sample.containers.get(container)
-                if counters is None:
-                    before = 0
-                    continue
-                if counters.oom_kills is None:
-                    return None
-                if window.start <= sample.t <= window.end:
-                    total += max(0, counters.oom_kills - before)
-                before = counters.oom_kills
+            continue
+        now = getattr(counters, field)
+        if now is None:
+            return None
+        if before is not None and window.start <= sample.t <= window.end:
+            total += now - before if now >= before else now
+        before = now
     return total
+
+
+def increases(
+    recordings: Sequence[Recording], containers: Sequence[str], field: str, window: Window
+) -> int | None:
+    """`increase` summed over containers and hosts."""
+    found = [increase(recording, name, field, window) for recording in recordings for name in containers]
+    known = [value for value in found if value is not None]
+    return sum(known) if len(known) == len(found) else None
