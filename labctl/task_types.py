@@ -228,24 +228,28 @@ class TaskType:
             if name not in self.aliases:
                 others[name] = value
                 continue
-            parameter = self.parameters[self.aliases[name]]
-            try:
-                values[parameter.name] = coerce(value, parameter.type)
-            except UnknownValue:
-                raise
-            except (TypeError, ValueError):
-                raise PlaybookError(
-                    f"'{name}' of '{self.name}' must be {parameter.type_name()}, not {describe(value)}",
-                    mark=mark_of(name),
-                ) from None
-            if parameter.choices and values[parameter.name] not in (*parameter.choices, None):
-                raise PlaybookError(
-                    f"'{name}' of '{self.name}' must be one of {', '.join(map(str, parameter.choices))},"
-                    f" not {describe(value)}",
-                    mark=mark_of(name),
-                    hint=did_you_mean(str(value), map(str, parameter.choices)),
-                )
+            values[self.aliases[name]] = self.convert(name, value, mark_of(name))
         return self.arguments(**values, others=others)
+
+    def convert(self, name: str, value: Any, mark: Mark | None) -> Any:
+        """A rendered value as the type of the argument `name` (or an alias of it). PlaybookError."""
+        parameter = self.parameters[self.aliases[name]]
+        try:
+            converted = coerce(value, parameter.type)
+        except UnknownValue:
+            raise
+        except (TypeError, ValueError):
+            raise PlaybookError(
+                f"'{name}' of '{self.name}' must be {parameter.type_name()}, not {describe(value)}", mark=mark
+            ) from None
+        if parameter.choices and converted not in (*parameter.choices, None):
+            raise PlaybookError(
+                f"'{name}' of '{self.name}' must be one of {', '.join(map(str, parameter.choices))},"
+                f" not {describe(value)}",
+                mark=mark,
+                hint=did_you_mean(str(value), map(str, parameter.choices)),
+            )
+        return converted
 
 
 _TRUE = frozenset({"yes", "on", "true", "t", "y", "1"})
