@@ -144,7 +144,8 @@ class Node(Protocol):
 
     def call(self, module: str, function: str, /, **arguments: Any) -> Any:
         """Call a function of `labctl/node/functions/<module>.py` (stdlib only, Python ≥ 3.8) on the node
-        with JSON arguments; its JSON return value comes back. The module travels once per agent."""
+        with JSON arguments; its JSON return value comes back. The module travels once per agent, with those
+        modules beside it that it imports by name."""
 
     def start(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -33,7 +34,7 @@ _STUB = (
 )
 _FLAGS = "-I -S -E -u -X utf8"
 _CANDIDATES = (
-    "python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 "
+    "/usr/bin/python3 python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 "
     "python3.9 python3.8 /usr/libexec/platform-python python"
 )
 
@@ -49,6 +50,15 @@ for name, source in SOURCES:
     setattr(sys.modules["labctl.node"], name, module)
     exec(compile(source, "labctl/node/%s.py" % name, "exec"), module.__dict__)
 sys.modules["labctl.node.agent"].main()
+"""
+
+_SIBLING_LOADER = """
+def _load(siblings):
+    import sys
+    for name, text in siblings:
+        module = sys.modules[name] = type(sys)(name)
+        exec(compile(text, "labctl/node/functions/%s.py" % name, "exec"), module.__dict__)
+_load(_SIBLINGS)
 """
 
 
@@ -83,5 +93,26 @@ def function_source(module: str) -> tuple[str, bytes]:
     if not path.is_file():
         names = [one.stem for one in path.parent.glob("*.py") if one.stem != "__init__"]
         raise TaskFailed(f"there is no node function module '{module}'", hint=did_you_mean(module, names))
-    source = path.read_bytes()
+    source = _with_siblings(path)
     return hashlib.sha256(source).hexdigest(), source
+
+
+def _with_siblings(path: Path) -> bytes:
+    """The source of a function module, behind those modules beside it that it imports by name."""
+    order: dict[str, str] = {}
+
+    def visit(one: Path) -> None:
+        text = one.read_text(encoding="utf-8")
+        for name in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE):
+            sibling = path.with_name(f"{name}.py")
+            if name in order or sibling == path or name in sys.stdlib_module_names:
+                continue
+            if sibling.is_file():
+                visit(sibling)
+        order[one.stem] = text
+
+    visit(path)
+    source = order.pop(path.stem)
+    if not order:
+        return source.encode()
+    return f"_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n{source}".encode()
