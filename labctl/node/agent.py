@@ -36,6 +36,8 @@ WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have 
 Header = Dict[str, Any]
 Reply = Tuple[Header, bytes]
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Ended(BaseException):
     """The agent is to end; raised in the main thread by a signal."""
@@ -88,7 +90,7 @@ class Agent:
     # ------------------------------------------------------------ frames
 
     def send(self, header: Header, body: bytes = b"") -> None:
-        text = json.dumps(header, separators=(",", ":")).encode()
+        text = _encode(header).encode()
         data = b"".join((struct.pack(">II", len(text), len(body)), text, body))
         view = memoryview(data)
         with self._writing:

@@ -17,9 +17,7 @@ Send = Callable[[Dict[str, Any], bytes], None]
 KEPT = 1 << 20  # bytes of output held back on the node before they are sent on
 HELD_OPEN = 0.1  # seconds to wait for more output once the command has ended but its pipes are open
 PROGRAM = (
-    "import sys\n"
-    "sys.argv[:] = sys.argv[1:]\n"
-    "exec(compile(sys.stdin.buffer.read(), sys.argv[0], 'exec'))"
+    "import sys\nsys.argv[:] = sys.argv[1:]\nexec(compile(sys.stdin.buffer.read(), sys.argv[0], 'exec'))"
 )
 
 

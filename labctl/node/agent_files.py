@@ -7,10 +7,12 @@ They raise OSError with errno and filename set; the agent turns that into a Node
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat as st
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 Reply = Tuple[Dict[str, Any], bytes]
 
@@ -35,8 +37,6 @@ def problem(number: int, path: str, text: Optional[str] = None) -> OSError:
 
 
 def _uid(name: Optional[str]) -> int:
-    import pwd
-
     if name is None:
         return -1
     try:
@@ -48,8 +48,6 @@ def _uid(name: Optional[str]) -> int:
 
 
 def _gid(name: Optional[str]) -> int:
-    import grp
-
     if name is None:
         return -1
     try:
@@ -61,31 +59,34 @@ def _gid(name: Optional[str]) -> int:
 
 
 class Names:
-    """User and group names of numbers, looked up once per request: users come and go between requests."""
+    """Names of user or group numbers, kept until the file they come from changes. A number without a name is
+    looked up anew each time: a directory service may know it tomorrow."""
 
-    def __init__(self) -> None:
-        self._users: Dict[int, str] = {}
-        self._groups: Dict[int, str] = {}
+    def __init__(self, source: str, look_up: Callable[[int], str]) -> None:
+        self._source = source
+        self._look_up = look_up
+        self._version: Tuple[int, int] = (0, 0)
+        self._known: Dict[int, str] = {}
 
-    def user(self, uid: int) -> str:
-        import pwd
-
-        if uid not in self._users:
+    def of(self, number: int) -> str:
+        try:
+            info = os.stat(self._source)
+            version = (info.st_mtime_ns, info.st_ino)
+        except OSError:
+            version = (0, 0)
+        if version != self._version:
+            self._version, self._known = version, {}
+        name = self._known.get(number)
+        if name is None:
             try:
-                self._users[uid] = pwd.getpwuid(uid).pw_name
+                name = self._known[number] = self._look_up(number)
             except KeyError:
-                self._users[uid] = str(uid)
-        return self._users[uid]
+                return str(number)
+        return name
 
-    def group(self, gid: int) -> str:
-        import grp
 
-        if gid not in self._groups:
-            try:
-                self._groups[gid] = grp.getgrgid(gid).gr_name
-            except KeyError:
-                self._groups[gid] = str(gid)
-        return self._groups[gid]
+USERS = Names("/etc/passwd", lambda number: pwd.getpwuid(number).pw_name)
+GROUPS = Names("/etc/group", lambda number: grp.getgrgid(number).gr_name)
 
 
 # ---------------------------------------------------------------- looking
@@ -103,15 +104,15 @@ def checksum_of(path: str) -> str:
             digest.update(block)
 
 
-def describe(path: str, info: os.stat_result, names: Names) -> Dict[str, Any]:
+def describe(path: str, info: os.stat_result) -> Dict[str, Any]:
     found = {
         "path": path,
         "type": _TYPES.get(st.S_IFMT(info.st_mode), "file"),
         "mode": st.S_IMODE(info.st_mode),
         "uid": info.st_uid,
         "gid": info.st_gid,
-        "owner": names.user(info.st_uid),
-        "group": names.group(info.st_gid),
+        "owner": USERS.of(info.st_uid),
+        "group": GROUPS.of(info.st_gid),
         "size": info.st_size,
         "mtime": info.st_mtime,
         "atime": info.st_atime,
@@ -133,18 +134,18 @@ def stat(request: Dict[str, Any], body: bytes) -> Reply:
         info = os.stat(path) if request.get("follow") else os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return {"stat": None}, b""
-    found = describe(path, info, Names())
+    found = describe(path, info)
     if request.get("checksum") and st.S_ISREG(info.st_mode):
         found["checksum"] = checksum_of(path)
     return {"stat": found}, b""
 
 
 def list_directory(request: Dict[str, Any], body: bytes) -> Reply:
-    names, path, found = Names(), request["path"], []
+    path, found = request["path"], []
     for name in sorted(os.listdir(path)):
         entry = os.path.join(path, name)
         try:
-            found.append(describe(entry, os.lstat(entry), names))
+            found.append(describe(entry, os.lstat(entry)))
         except FileNotFoundError:  # removed since it was listed
             continue
     return {"entries": found}, b""
@@ -238,7 +239,7 @@ class Replacement:
         kept = None
         if backup and self.exists:
             kept = "%s.%d.%s~" % (self.path, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
-            os.link(self.path, kept)
+            keep(self.path, kept)
         os.rename(self.temporary, self.path)
         os.close(self.fd)
         self.fd = -1
@@ -254,6 +255,16 @@ class Replacement:
                 os.unlink(self.temporary)
             except OSError:
                 pass
+
+
+def keep(path: str, kept: str) -> None:
+    """A second name for the old content; a copy where the file system has no hard links."""
+    try:
+        os.link(path, kept)
+    except OSError:
+        import shutil
+
+        shutil.copy2(path, kept)
 
 
 def umask() -> int:

@@ -294,5 +294,3 @@ def sha256_of(path: Path) -> str:
     """The hex digest of a local file, to compare with `Stat.checksum`."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-

@@ -20,6 +20,7 @@ Frame = tuple[Header, bytes]
 
 PING_EVERY = 3.0  # the agent gives up after agent.SILENCE = 15 s without a byte
 SILENCE = 30.0  # seconds without a byte from the node, pings unanswered, until it counts as lost
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _NOISE = 1 << 16  # bytes a login shell may print before the agent speaks
 
 
@@ -161,7 +162,7 @@ class Link:
 
     def post(self, header: Header, body: bytes = b"") -> None:
         """Send a frame that nobody waits for. Raises ConnectionLost."""
-        text = json.dumps(header, separators=(",", ":")).encode()
+        text = _encode(header).encode()
         data = struct.pack(">II", len(text), len(body)) + text + body
         try:
             with self._sending:

@@ -68,13 +68,15 @@ class Connections:
     ) -> Completed:
         """Run a command line by the user's login shell over a channel of its own: needs no Python there.
         After `timeout` seconds it is ended as well as that can be done, and `timed_out` is set."""
-        from labctl.ssh.shell import run_here, run_there
-
         if become and become.user == settings.user and settings.connection == "ssh":
             become = None
         escalation = Escalation(become) if become else None
         if settings.connection == "local":
+            from labctl.ssh.shell_here import run_here
+
             return run_here(command, escalation, stdin=stdin, timeout=timeout, output=output)
+        from labctl.ssh.shell import run_there
+
         host = self._host(settings)
         with host.lock:
             session = self._session(host, settings)
@@ -122,9 +124,7 @@ class Connections:
         return host.session
 
 
-def _remote_agent(
-    session: Session, settings: ConnectionSettings, escalation: Escalation | None
-) -> AgentNode:
+def _remote_agent(session: Session, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
     import paramiko
 
     from labctl.ssh.channel import ChannelPipe

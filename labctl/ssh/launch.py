@@ -72,7 +72,14 @@ class Escalation:
             )
         if f"{method}: not found" in said or f"{method}: command not found" in said:
             return Unreachable(f"{host}: there is no {method} on the host, so nobody can become '{user}'")
-        for sign in ("not in the sudoers", "not allowed to", "unknown user", "does not exist", "sudo:", "su:"):
+        for sign in (
+            "not in the sudoers",
+            "not allowed to",
+            "unknown user",
+            "does not exist",
+            "sudo:",
+            "su:",
+        ):
             if sign in said:
                 return Unreachable(f"{host}: cannot become '{user}' by {method}: {_last_line(said)}")
         return None
