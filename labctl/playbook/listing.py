@@ -1,0 +1,86 @@
+"""What a run would do, without doing it: the data behind --list-tasks, --list-tags, --list-hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from labctl.inventory import Inventory
+from labctl.playbook.tags import selected
+from labctl.playbook.tree import Play, Playbook, Section, Task, walk
+
+
+@dataclass(frozen=True)
+class ListedTask:
+    """`label` is "role : name"; `handlers` are not listed. Tags are as written, sorted."""
+
+    section: Section
+    label: str
+    action: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListedPlay:
+    """`number` counts from 1; `pattern` is `hosts` as written."""
+
+    number: int
+    name: str
+    pattern: str
+    tags: tuple[str, ...]
+    tasks: tuple[ListedTask, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+def list_tasks(
+    playbook: Playbook, only: Collection[str] = (), skip: Collection[str] = ()
+) -> list[ListedPlay]:
+    """Plays with the tasks these tags choose. What dynamic includes load is not among them."""
+    return [_listed(number, play, _tasks(play, only, skip)) for number, play in enumerate(playbook.plays, 1)]
+
+
+def list_tags(playbook: Playbook, only: Collection[str] = (), skip: Collection[str] = ()) -> list[ListedPlay]:
+    """Plays with every tag their chosen tasks have."""
+    listed: list[ListedPlay] = []
+    for number, play in enumerate(playbook.plays, 1):
+        tags = {tag for task in _tasks(play, only, skip) for tag in task.tags}
+        listed.append(ListedPlay(number, _name(play), _pattern(play), tuple(sorted(tags))))
+    return listed
+
+
+def list_hosts(playbook: Playbook, inventory: Inventory, limit: str | None = None) -> list[ListedPlay]:
+    """Plays with the hosts they are for. InventoryError for an unknown name; a pattern that is a template
+    is left without hosts."""
+    listed: list[ListedPlay] = []
+    for number, play in enumerate(playbook.plays, 1):
+        known = "{{" not in _pattern(play)
+        hosts = tuple(host.name for host in inventory.match(play.hosts, limit)) if known else ()
+        listed.append(ListedPlay(number, _name(play), _pattern(play), _tags(play.all_tags()), hosts=hosts))
+    return listed
+
+
+def _listed(number: int, play: Play, tasks: Sequence[ListedTask]) -> ListedPlay:
+    return ListedPlay(number, _name(play), _pattern(play), _tags(play.all_tags()), tuple(tasks))
+
+
+def _tasks(play: Play, only: Collection[str], skip: Collection[str]) -> list[ListedTask]:
+    return [
+        ListedTask(section, entry.label(), entry.action, _tags(entry.all_tags()))
+        for section, entries in play.sections()
+        for entry in walk(entries)
+        if isinstance(entry, Task)
+        and entry.action != "meta"
+        and selected(_tags(entry.all_tags()), only, skip)
+    ]
+
+
+def _tags(tags: Sequence[object]) -> tuple[str, ...]:
+    return tuple(sorted(str(tag) for tag in tags))
+
+
+def _pattern(play: Play) -> str:
+    return ",".join(map(str, play.hosts)) if isinstance(play.hosts, list) else str(play.hosts)
+
+
+def _name(play: Play) -> str:
+    return str(play.name) if play.name else _pattern(play)
