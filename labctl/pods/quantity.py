@@ -18,7 +18,7 @@ _FORM = re.compile(r"\+?(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,2})|([A-Za-z]{1,2
 def quantity(value: object) -> Decimal:
     """The number a quantity stands for (cores, bytes). ValueError says what is wrong with it."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("a quantity is a number with an optional suffix, such as 500m, 1.5 or 256Mi")
+        raise ValueError("a quantity is a number with an optional suffix, such as 500m, 1.5 or 256Mi")  # noqa: TRY004
     match = _FORM.fullmatch(str(value).strip())
     if not match:
         raise ValueError(f"'{value}' is not a quantity, such as 500m, 1.5, 256Mi or 1G")

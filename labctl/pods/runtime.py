@@ -82,9 +82,7 @@ class PodRuntime(Protocol):
     def serve(self, pod: Pod, node: str) -> None:
         """From now on the pod's address (Kubernetes: its Service) leads to this node."""
 
-    def wait(
-        self, pod: Pod, node: str, timeout: float, progress: Progress | None = None
-    ) -> Healthy:
+    def wait(self, pod: Pod, node: str, timeout: float, progress: Progress | None = None) -> Healthy:
         """Wait until every container runs or has completed, those with a readiness probe are ready, and the
         service tells the progress asked for. PodError when a container fails or the time is over."""
 
