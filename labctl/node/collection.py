@@ -79,7 +79,7 @@ class Collection:
         self.header: Mapping[str, Any] | None = None
         self._last = ""
         self._lines = 0
-        self._flushed = time.monotonic()
+        self._flushed = 0.0
         self._first = threading.Event()
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
