@@ -8,14 +8,7 @@ from typing import Any
 
 from labctl.engine import results
 from labctl.engine.results import Result
-from labctl.errors import (
-    Interrupted,
-    LabctlError,
-    NodeError,
-    TaskFailed,
-    UnknownValue,
-    Unreachable,
-)
+from labctl.errors import Interrupted, LabctlError, NodeError, TaskFailed
 from labctl.events import Status
 from labctl.task_types import Args, Change, Context, Skip, TaskType
 
@@ -31,16 +24,12 @@ def execute(task_type: TaskType, args: Args, ctx: Context) -> Result:
         return results.skipped(str(skip) or "the task had nothing to do")
     except Interrupted:
         raise
-    except UnknownValue as error:
-        return taken.finish(results.unknown(error.message))
-    except Unreachable as error:
-        return taken.finish(results.unreachable(_say(error)))
     except TaskFailed as error:
-        return taken.finish(results.failed(_say(error), mark=error.mark, **error.values))
+        return taken.finish(results.of_error(error, error.values))
     except NodeError as error:
         return taken.finish(results.failed(_node_message(error)))
     except LabctlError as error:
-        return taken.finish(results.failed(_say(error), mark=error.mark))
+        return taken.finish(results.of_error(error))
     except Exception as error:
         where = _crash_file(task_type, ctx)
         return taken.finish(
@@ -114,10 +103,6 @@ def _ended(values: dict[str, Any], taken: _Taken) -> Result:
     return Result(Status.CHANGED if changed else Status.OK, values)
 
 
-def _say(error: LabctlError) -> str:
-    return f"{error.message} ({error.hint})" if error.hint else error.message
-
-
 _ERRNO_WORDS = {
     "ENOSPC": "no space left on the node",
     "EDQUOT": "the disk quota on the node is exhausted",
@@ -129,7 +114,7 @@ _ERRNO_WORDS = {
 def _node_message(error: NodeError) -> str:
     words = _ERRNO_WORDS.get(error.errno_name or "")
     if words is None or words in error.message:
-        return _say(error)
+        return error.message
     about = f" (writing {error.path})" if error.path and error.path not in error.message else ""
     return f"{words}{about}: {error.message}"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to end in order, the second ends it at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks the run to end in order, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 from labctl.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
@@ -48,7 +48,9 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        # What is ignored stays so: nohup, background jobs of a shell.
+        wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._handle) for number in wanted}
         try:
             yield
         finally:
@@ -60,4 +62,8 @@ class Stop:
             # Agents see their connection end and kill what they started, as after SIGKILL.
             os.write(2, b"\nlabctl: stopped at once; the agents on the nodes end what they started\n")
             os._exit(130)
-        self.ask("interrupted by Ctrl-C" if number == signal.SIGINT else "stopped by SIGTERM")
+        self.ask(
+            "interrupted by Ctrl-C"
+            if number == signal.SIGINT
+            else f"stopped by {signal.Signals(number).name}"
+        )

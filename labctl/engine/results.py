@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labctl.errors import Mark
+from labctl.errors import LabctlError, Mark, UnknownValue, Unreachable
 from labctl.events import Status
 
 CENSORED = "the output has been hidden because 'no_log: true' was set for this task"
@@ -18,7 +18,8 @@ class Result:
     """How a task (or one turn of its loop) ended on one host.
 
     `values` is what a register sees. `unknown` (dry run) says why the outcome cannot be known. `seconds`
-    is wall time on the controller. `mark` is where the fault is, when it is not the task itself."""
+    is wall time on the controller. `mark` is where the fault is, when it is not the task itself, and
+    `exit_code` what it makes of the run."""
 
     status: Status
     values: dict[str, Any] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Result:
     unknown: str | None = None
     seconds: float = 0.0
     mark: Mark | None = None
+    exit_code: int = 2
 
     @property
     def failed(self) -> bool:
@@ -80,8 +82,15 @@ def failed(message: str, *, mark: Mark | None = None, **values: Any) -> Result:
     return Result(Status.FAILED, {"msg": message, **values}, mark=mark).complete()
 
 
-def unreachable(message: str, **values: Any) -> Result:
-    return Result(Status.UNREACHABLE, {"msg": message, **values}).complete()
+def of_error(error: LabctlError, values: Mapping[str, Any] | None = None) -> Result:
+    """The result of an error of labctl's own tree: unknown, unreachable or failed."""
+    message = f"{error.message} ({error.hint})" if error.hint else error.message
+    kept = dict(values or {})
+    if isinstance(error, UnknownValue):
+        return unknown(error.message, kept)
+    status = Status.UNREACHABLE if isinstance(error, Unreachable) else Status.FAILED
+    code = error.exit_code
+    return Result(status, {"msg": message, **kept}, mark=error.mark, exit_code=code).complete()
 
 
 def skipped(reason: str, **values: Any) -> Result:

@@ -1,0 +1,169 @@
+"""What a running task type may use of the run: `labctl.task_types.Context`, for one task on one host."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from labctl.engine import settings
+from labctl.engine.results import hide
+from labctl.engine.scopes import Scopes
+from labctl.engine.session import Deadline, SessionNode
+from labctl.engine.settings import Access
+from labctl.engine.state import HostState
+from labctl.errors import Mark, PlaybookError, Unreachable
+from labctl.events import Kind
+from labctl.node.api import Completed, Node, Output
+from labctl.playbook.tree import Task
+from labctl.variables import Scope
+from labctl.yaml import Text
+
+
+@dataclass
+class RunContext:
+    """`host` is where the task acts (after delegate_to) and `host_scope` its variables; `state` is the host
+    the task is for and `scope` its variables. `secrets` are texts that must not be shown."""
+
+    scopes: Scopes
+    task: Task
+    state: HostState
+    scope: Scope
+    host: str
+    host_scope: Scope
+    deadline: Deadline
+    check: bool
+    diff: bool
+    environment: Mapping[str, str]
+    no_log: bool
+    label: str
+    secrets: frozenset[str] = frozenset()
+    run_dir: Path = field(init=False)
+    playbook_dir: Path = field(init=False)
+    verbosity: int = field(init=False)
+    mark: Mark | None = field(init=False)
+    timeout: float | None = field(init=False)
+    _nodes: dict[str, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.run_dir = self.scopes.run.run_dir
+        self.playbook_dir = self.task.play.dir
+        self.verbosity = self.scopes.run.options.verbosity
+        self.mark = self.task.mark
+        self.timeout = self.deadline.seconds
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        return self.scope
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        return self.scopes.run.shared
+
+    @cached_property
+    def access(self) -> Access:
+        return settings.access(self.task, self.host, self.host_scope, self.scopes.run.options)
+
+    @property
+    def node(self) -> Node:
+        return self._node(self.host, self.access)
+
+    def node_of(self, host: str) -> Node:
+        if host == self.host:
+            return self.node
+        return self._node(host, self._access_to(host))
+
+    def _access_to(self, host: str) -> Access:
+        run = self.scopes.run
+        scope = self.scopes.scope(run.host(host), self.task)
+        return settings.access(self.task, host, scope, run.options)
+
+    def _node(self, host: str, access: Access) -> Node:
+        if host not in self._nodes:
+            connections = self.scopes.run.connections
+            self._nodes[host] = SessionNode(
+                host,
+                lambda: connections.node(access.settings, access.become),
+                self.deadline,
+                self.environment,
+            )
+        return self._nodes[host]
+
+    def shell(
+        self, command: str, *, stdin: bytes = b"", timeout: float | None = None, output: Output | None = None
+    ) -> Completed:
+        self.deadline.before_call()
+        left = self.deadline.left
+        limit = timeout if left is None else left if timeout is None else min(timeout, left)
+        exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self.environment.items())
+        try:
+            done = self.scopes.run.connections.shell(
+                self.access.settings,
+                exports + command,
+                become=self.access.become,
+                stdin=stdin,
+                timeout=limit,
+                output=output,
+            )
+        except Unreachable as error:
+            raised = self.deadline.translate(error)
+            if raised is error:
+                raise
+            raise raised from None
+        if done.timed_out and limit is not timeout:
+            raise self.deadline.timeout()
+        return done
+
+    def hosts(self, pattern: str) -> list[str]:
+        return [host.name for host in self.scopes.run.inventory.match(pattern)]
+
+    def vars_of(self, host: str) -> Mapping[str, Any]:
+        return self.scopes.host_scope(self.scopes.run.host(host))
+
+    def find(self, folder: str, name: str) -> Path:
+        given = Path(name).expanduser()
+        if given.is_absolute():
+            candidates = [given]
+        else:
+            bases = [role.path for role in reversed(self.task.roles_around())]
+            bases += [Path(self.task.mark.file).parent, self.playbook_dir]
+            candidates = [place for base in bases for place in (base / folder / given, base / given)]
+        for path in candidates:
+            if path.exists():
+                return path.resolve()
+        places = ", ".join(dict.fromkeys(str(path) for path in candidates))
+        raise PlaybookError(f"there is no '{name}' on this machine; looked for {places}", mark=self.mark)
+
+    def template(self, text: str, variables: Mapping[str, Any] | None = None) -> str:
+        scope = self.scope.over(variables) if variables else self.scope
+        return scope.template(text if isinstance(text, Text) else Text(text, self.mark))
+
+    def evaluate(self, expression: str) -> Any:
+        return self.scope.evaluate(expression, self.mark)
+
+    def output(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        if not self.no_log:
+            self._emit(Kind.OUTPUT, stream=stream, text=hide(text, self.secrets))
+
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        if not self.no_log:
+            self._emit(Kind.PROGRESS, message=hide(message, self.secrets), fraction=fraction)
+
+    def phase(self, subject: str, name: str, seconds: float, **detail: Any) -> None:
+        self._emit(Kind.PHASE, subject=subject, name=name, seconds=seconds, detail=hide(detail, self.secrets))
+
+    def warn(self, message: str) -> None:
+        if not self.no_log:
+            self._emit(Kind.WARNING, message=hide(message, self.secrets), mark=str(self.mark or ""))
+
+    def on_close(self, close: Callable[[], str | None]) -> None:
+        self.scopes.run.on_close(close)
+
+    def _emit(self, kind: Kind, **data: Any) -> None:
+        play = self.task.play
+        self.scopes.run.bus.emit(
+            kind, play=play.name or str(play.hosts), task=self.label, host=self.state.name, **data
+        )

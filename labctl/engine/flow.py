@@ -1,0 +1,261 @@
+"""Walks lists of tasks and blocks with a set of hosts, all hosts at the same task (the linear strategy).
+
+A host that fails leaves the walk until a block around it rescues it. Threads only run tasks; every host's
+state is changed here, in the thread that walks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labctl.engine import blocks, includes, meta, settings
+from labctl.engine.handlers import Handlers
+from labctl.engine.journal import write_json
+from labctl.engine.pool import Inline, Pool
+from labctl.engine.results import hide
+from labctl.engine.scopes import Scopes
+from labctl.engine.selection import named, tags_of
+from labctl.engine.state import Frame, HostState, Run, Step
+from labctl.engine.task import HostTask, Outcome
+from labctl.errors import LabctlError, Mark
+from labctl.events import Kind, Status
+from labctl.playbook import selected
+from labctl.playbook.tree import Block, Entry, Handler, Keywords, Play, Task
+from labctl.variables import Scope, contains_unknown, shown
+
+_UNCERTAIN = "it runs only if '{}' changes something, which a dry run cannot know"
+
+
+class Flow:
+    """One batch of one play. `broken`: no later batch or play may run."""
+
+    def __init__(
+        self,
+        run: Run,
+        play: Play,
+        scopes: Scopes,
+        batch: Sequence[HostState],
+        *,
+        pool: Pool | Inline | None = None,
+    ) -> None:
+        self.run = run
+        self.pool = pool or run.pool
+        self.play = play
+        self.play_name = play.name or str(play.hosts)
+        self.scopes = scopes
+        self.batch = list(batch)
+        self.handlers = Handlers(play)
+        self.broken = False
+
+    def walk(self, entries: Sequence[Entry], hosts: Sequence[HostState], frame: Frame) -> None:
+        for entry in entries:
+            live = [host for host in hosts if host.alive]
+            if not live:
+                return
+            self.run.stop.check()
+            if isinstance(entry, Block):
+                blocks.run(self, entry, live, frame)
+            else:
+                self.task(entry, live, frame)
+
+    # one task
+
+    def task(self, task: Task, hosts: list[HostState], frame: Frame) -> None:
+        if not isinstance(task, Handler) and not self._wanted(task):
+            return
+        step = Step(task, self._label(task, hosts[0], frame), frame)
+        first = self.scopes.scope(hosts[0], task, frame)
+        acting = hosts[:1] if settings.lenient(task, "run_once", first) else hosts
+        if task.action == "meta":
+            meta.run(self, step, hosts)
+            return
+        self.start(step, acting)
+        # A notification is spent when its handler starts, so that it can be notified again.
+        reasons = [self.handlers.take(host, task) if isinstance(task, Handler) else None for host in acting]
+        if task.dynamic:
+            includes.run(self, step, acting, hosts)
+            return
+        jobs = [
+            HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
+            for host, reason in zip(acting, reasons, strict=True)
+        ]
+
+        def done(index: int, outcome: Outcome) -> None:
+            self._apply(step, acting[index], outcome, hosts if len(acting) < len(hosts) else [acting[index]])
+
+        throttle = settings.number(task, "throttle", first)
+        self.pool.run(jobs, done, limit=int(throttle) if throttle else None)
+        self.after(step, acting, hosts)
+
+    def _label(self, task: Task, host: HostState, frame: Frame) -> str:
+        """The task's name as shown, with what templates in it can be rendered for its first host."""
+        text = task.label()
+        if "{{" not in text:
+            return text
+        scope = self.scopes.scope(host, task, frame)
+        try:
+            name = str(scope.template(task.name or task.action, task.mark))
+        except LabctlError:
+            return text
+        return f"{task.role.name} : {name}" if task.role else name
+
+    def start(self, step: Step, hosts: Sequence[HostState]) -> None:
+        mark = step.task.mark
+        self.emit(
+            Kind.TASK_START,
+            task=step.label,
+            name=step.label,
+            action=step.task.action,
+            path=f"{mark.file}:{mark.line}",
+            handler=isinstance(step.task, Handler),
+            hosts=[host.name for host in hosts],
+        )
+
+    def _wanted(self, task: Task) -> bool:
+        options = self.run.options
+        if not selected(tags_of(task), options.tags, options.skip_tags):
+            return False
+        if not self.run.started and options.start_at_task is not None:
+            self.run.started = named(options.start_at_task, (task.name, task.label()))
+        return self.run.started or task.action == "meta" or "always" in tags_of(task)
+
+    # what became of it
+
+    def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> None:
+        """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
+        task = step.task
+        owners = [self.run.host(outcome.target)] if outcome.delegate_facts and outcome.target else hosts
+        for owner in owners:
+            owner.facts |= outcome.facts
+            (owner.included if outcome.included else owner.registered).update(outcome.variables)
+        if task.register:
+            registered = outcome.registered()
+            for each in hosts:
+                each.registered[task.register] = registered
+        if task.action == "setup" and outcome.facts:
+            self._keep_facts(host)
+        self._notify(task, outcome, hosts)
+        if (outcome.result.changed or outcome.result.is_unknown) and self.run.options.check:
+            host.uncertain = host.uncertain or not (task.task_type and task.task_type.on_controller)
+        self.record(step, host, outcome)
+
+    def _keep_facts(self, host: HostState) -> None:
+        host.gathered = True
+        folder = self.run.run_dir / "facts"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{host.name}.json", host.facts)
+
+    def _notify(self, task: Task, outcome: Outcome, hosts: Sequence[HostState]) -> None:
+        for name in outcome.notify:
+            scope = self.scopes.scope(hosts[0], task)
+            uncertain = (task.name or task.action) if outcome.result.is_unknown else None
+            for host in hosts:
+                for handler in self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain):
+                    self.emit(Kind.NOTIFY, task=task.label(), host=host.name, handler=handler.label())
+
+    def record(self, step: Step, host: HostState, outcome: Outcome) -> None:
+        """Count and report a result, and take the host out of the walk when it failed."""
+        status = outcome.result.status
+        if status in (Status.FAILED, Status.UNREACHABLE):
+            status = self._failed(host, outcome, step.frame)
+        elif status is Status.CHANGED:
+            host.count("ok", "changed")
+        else:
+            host.count(str(status))
+        if status is Status.RESCUED:
+            host.registered["ansible_failed_task"] = {
+                "name": step.task.name or step.task.action,
+                "action": step.task.action,
+            }
+            host.registered["ansible_failed_result"] = outcome.result.values
+        self._emit_result(step, host, outcome, status)
+
+    def _failed(self, host: HostState, outcome: Outcome, frame: Frame) -> Status:
+        """Whether a failure is ignored, rescued, or the host's end in this play."""
+        gone = outcome.result.unreachable
+        if outcome.ignore_unreachable if gone else outcome.ignore_errors:
+            host.count("ok", "ignored", *(["changed"] if outcome.result.changed else []))
+            return Status.IGNORED
+        host.unreachable, host.failed = host.unreachable or gone, host.failed or not gone
+        if frame.rescuable:
+            host.count("rescued")
+            return Status.RESCUED
+        host.codes.add(outcome.result.exit_code)
+        host.count("unreachable" if gone else "failed")
+        return Status.UNREACHABLE if gone else Status.FAILED
+
+    def _emit_result(self, step: Step, host: HostState, outcome: Outcome, status: Status) -> None:
+        result = outcome.result
+        values = result.shown(no_log=outcome.no_log)
+        data: dict[str, Any] = {"result": shown(values) if contains_unknown(values) else values}
+        if not outcome.no_log:
+            data |= {"changes": result.changes, "diff": result.diff}
+        if result.unknown:
+            data["unknown"] = result.unknown
+        if outcome.target:
+            data["delegated"] = outcome.target
+        if result.failed or result.unreachable:
+            mark = result.mark or step.task.mark
+            data |= {"mark": str(mark), "excerpt": "" if outcome.no_log else mark.excerpt()}
+        self.emit(
+            Kind.RESULT,
+            task=step.label,
+            host=host.name,
+            status=str(status),
+            seconds=round(result.seconds, 6),
+            action=step.task.action,
+            **hide(data, outcome.secrets),
+        )
+
+    def after(self, step: Step, acted: Sequence[HostState], hosts: Sequence[HostState]) -> None:
+        """What failures of some hosts mean for the others: run_once, any_errors_fatal, max_fail_percentage."""
+        bad = [host for host in acted if host.failed or host.unreachable]
+        if not bad:
+            return
+        if len(acted) < len(hosts):
+            for host in hosts:
+                host.failed = host.failed or host.alive
+        scope = self.scopes.scope(bad[0], step.task, step.frame)
+        if settings.lenient(step.task, "any_errors_fatal", scope):
+            for host in self.batch:
+                host.failed = host.failed or host.alive
+            self.broken = self.broken or not step.frame.rescuable
+        if not step.frame.rescuable:
+            self._check_share()
+
+    def _check_share(self) -> None:
+        scope = self.scopes.scope(self.batch[0])
+        limit = settings.number(self.play, "max_fail_percentage", scope)
+        if limit is None:
+            return
+        bad = sum(host.failed or host.unreachable for host in self.batch)
+        if 100 * bad / len(self.batch) > limit:
+            for host in self.batch:
+                host.ended = host.ended or host.alive
+            self.broken = True
+            self.warn(f"more than {limit:g} % of the hosts have failed: the play ends here")
+
+    # handlers
+
+    def flush(self, hosts: Sequence[HostState]) -> None:
+        """Run notified handlers, in the order they are defined; what they notify in turn runs too, each
+        handler once."""
+        done: set[int] = set()
+        while pending := [h for h in self.handlers.pending(hosts) if id(h) not in done]:
+            handler = pending[0]
+            done.add(id(handler))
+            notified = [host for host in hosts if host.alive and self.handlers.waits(host, handler)]
+            if notified:
+                self.task(handler, notified, Frame())
+
+    # events
+
+    def emit(self, kind: Kind, **data: Any) -> None:
+        self.run.bus.emit(kind, play=self.play_name, **data)
+
+    def warn(self, message: str, mark: Mark | None = None) -> None:
+        self.emit(Kind.WARNING, message=message, mark=str(mark) if mark else None)
+
+    def scope(self, host: HostState, node: Keywords | None = None, frame: Frame | None = None) -> Scope:
+        return self.scopes.scope(host, node, frame)

@@ -1,0 +1,150 @@
+"""`include_tasks` and `include_role`: tasks that are read when the run reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labctl import yaml
+from labctl.engine import results
+from labctl.engine.loops import turns
+from labctl.engine.results import Result
+from labctl.engine.state import Frame, HostState, Step
+from labctl.engine.task import Outcome
+from labctl.errors import LabctlError, UndefinedVariable, UnknownValue
+from labctl.events import Kind, Status
+from labctl.playbook import load_role, load_tasks
+from labctl.playbook.tree import Entry, Handler, Task, walk
+from labctl.variables import Scope
+
+if TYPE_CHECKING:
+    from labctl.engine.flow import Flow
+
+
+@dataclass
+class _Include:
+    """The same file (or role) with the same variables, for some hosts."""
+
+    arguments: dict[str, Any]
+    params: dict[str, Any]
+    hosts: list[HostState]
+
+
+def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState]) -> None:
+    """Work out what each host includes, then walk each different include with its hosts. With run_once
+    `acting` is one host and decides for all `hosts`."""
+    found: list[_Include] = []
+    for host in acting:
+        members = hosts if len(acting) < len(hosts) else [host]
+        try:
+            wanted = _of_host(flow, step.task, host, step.frame)
+        except LabctlError as error:
+            flow.record(step, host, Outcome(results.of_error(error)))
+            continue
+        if isinstance(wanted, Result):
+            flow.record(step, host, Outcome(wanted))
+            continue
+        for arguments, params in wanted:
+            _add(found, arguments, params, members)
+    flow.after(step, acting, hosts)
+    loaded: dict[str, list[Entry]] = {}
+    for include in found:
+        live = [host for host in include.hosts if host.alive]
+        if live:
+            _walk(flow, step, include, live, loaded)
+
+
+def _add(
+    found: list[_Include], arguments: dict[str, Any], params: dict[str, Any], hosts: Sequence[HostState]
+) -> None:
+    for include in found:
+        if include.arguments == arguments and include.params == params and hosts[0] not in include.hosts:
+            include.hosts.extend(hosts)
+            return
+    found.append(_Include(arguments, params, list(hosts)))
+
+
+def _of_host(
+    flow: Flow, task: Task, host: HostState, frame: Frame
+) -> list[tuple[dict[str, Any], dict[str, Any]]] | Result:
+    """What one host includes, turn by turn, or why it includes nothing."""
+    scope = flow.scope(host, task, frame)
+    if task.loop is None:
+        if (refused := _refused(task, scope)) is not None:
+            return refused
+        return [(_arguments(task, scope), _vars(task, scope))]
+    try:
+        todo = turns(task, scope)
+    except (UndefinedVariable, UnknownValue):
+        if (refused := _refused(task, scope)) is not None:
+            return refused
+        raise
+    found = []
+    for turn in todo:
+        inner = flow.scope(host, task, frame.inside(turn.variables))
+        if _refused(task, inner) is None:
+            found.append((_arguments(task, inner), {**turn.variables, **_vars(task, inner)}))
+    return found or results.skipped("No items in the list" if not todo else "All items skipped", results=[])
+
+
+def _refused(task: Task, scope: Scope) -> Result | None:
+    for condition in task.conditions():
+        if not scope.condition(condition, task.mark_of("when")):
+            return results.skipped("Conditional result was False", false_condition=str(condition))
+    return None
+
+
+def _arguments(task: Task, scope: Scope) -> dict[str, Any]:
+    return {
+        name: scope.render(value, task.arg_mark(name)) for name, value in task.args.items() if name != "apply"
+    }
+
+
+def _vars(task: Task, scope: Scope) -> dict[str, Any]:
+    """The include's `vars`, rendered now so that inner loops cannot change them; those that only make
+    sense later stay as written."""
+    found: dict[str, Any] = {}
+    for name, value in task.vars.items():
+        try:
+            found[name] = scope.render(value, task.mark_of("vars"))
+        except LabctlError:
+            continue
+    return found
+
+
+def _walk(
+    flow: Flow, step: Step, include: _Include, hosts: list[HostState], loaded: dict[str, list[Entry]]
+) -> None:
+    what = str(
+        include.arguments.get("file") or include.arguments.get("name") or include.arguments.get("role")
+    )
+    key = repr(sorted(include.arguments.items()))
+    try:
+        if key not in loaded:
+            loaded[key] = _load(flow, step.task, include)
+    except LabctlError as error:
+        for host in hosts:
+            flow.record(step, host, Outcome(results.of_error(error)))
+        flow.after(step, hosts, hosts)
+        return
+    flow.emit(Kind.INCLUDE, task=step.label, file=what, hosts=[host.name for host in hosts])
+    for host in hosts:
+        host.count(str(Status.OK))
+    flow.walk(loaded[key], hosts, step.frame.inside(include.params))
+
+
+def _load(flow: Flow, task: Task, include: _Include) -> list[Entry]:
+    registry = flow.run.registry
+    if task.action == "include_tasks":
+        return load_tasks(str(include.arguments["file"]), registry, parent=task)
+    arguments = yaml.Mapping(task.mark)
+    for name, value in include.arguments.items():
+        arguments[name] = value
+        arguments.value_marks[name] = task.arg_mark(name)
+    role, entries = load_role(arguments, registry, parent=task)
+    for each in role.with_dependencies():
+        flow.handlers.add([entry for entry in walk(each.handlers) if isinstance(entry, Handler)])
+        if include.arguments.get("public"):
+            flow.scopes.public_roles.append(each)
+    return entries

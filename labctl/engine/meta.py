@@ -1,0 +1,64 @@
+"""`meta`: what a playbook can say to the engine itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labctl.engine import results
+from labctl.engine.state import HostState, Step
+from labctl.engine.task import Outcome
+from labctl.errors import LabctlError, PlaybookError
+from labctl.playbook.tree import Task
+
+if TYPE_CHECKING:
+    from labctl.engine.flow import Flow
+
+
+def run(flow: Flow, step: Step, hosts: list[HostState]) -> None:
+    task, frame = step.task, step.frame
+    what = str(flow.scope(hosts[0], task, frame).render(task.args.get("action"), task.arg_mark("action")))
+    there: list[HostState] = []
+    for host in hosts:
+        try:
+            scope = flow.scope(host, task, frame)
+            if scope.condition(task.conditions(), task.mark_of("when")):
+                there.append(host)
+        except LabctlError as error:
+            flow.start(step, [host])
+            flow.record(step, host, Outcome(results.of_error(error)))
+    if there:
+        _do(flow, task, what, there)
+
+
+def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
+    match what:
+        case "noop":
+            pass
+        case "flush_handlers":
+            flow.flush(hosts)
+        case "end_host":
+            for host in hosts:
+                host.ended = True
+        case "end_batch":
+            for host in flow.batch:
+                host.ended = host.ended or host.alive
+        case "end_play":
+            for host in flow.scopes.everyone:
+                host.ended = host.ended or host.alive
+        case "clear_host_errors":
+            for host in flow.scopes.everyone:
+                host.failed = host.unreachable = False
+        case "clear_facts":
+            for host in hosts:
+                host.facts.clear()
+                host.gathered = False
+        case "reset_connection":
+            for host in hosts:
+                flow.run.connections.drop(host.name)
+        case _:
+            raise PlaybookError(
+                f"'meta: {what}' is not something labctl can do",
+                mark=task.arg_mark("action"),
+                hint="it has noop, flush_handlers, end_host, end_batch, end_play, clear_host_errors, clear_facts,"
+                " reset_connection",
+            )

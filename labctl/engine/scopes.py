@@ -1,0 +1,148 @@
+"""Which variables a task sees on a host: Ansible's order of precedence, and the magic ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labctl import __version__
+from labctl.engine.state import Frame, HostState, Run
+from labctl.errors import InventoryError
+from labctl.playbook.tree import Keywords, Play, Role
+from labctl.variables import Scope, precedence_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SELF_REFERENCES = frozenset({"hostvars", "vars"})
+
+
+class Scopes:
+    """Builds the scope of any (host, task) of one play batch."""
+
+    def __init__(self, run: Run, play: Play, everyone: Sequence[HostState]) -> None:
+        self.run = run
+        self.play = play
+        self.everyone = everyone
+        self.batch: Sequence[HostState] = everyone
+        self.files: dict[str, dict[str, Any]] = {}
+        self.prompted: dict[str, Any] = {}
+        self.public_roles: list[Role] = list(play.static_roles())
+        self._play_vars = play.play_vars()
+        self._common = self._common_magic()
+        self._hostvars = HostVars(self)
+
+    def scope(self, state: HostState, node: Keywords | None = None, frame: Frame | None = None) -> Scope:
+        """What `node` (None: the play itself) sees on a host."""
+        return Scope(self.run.templar, self._layers(state, node or self.play, frame))
+
+    def host_scope(self, state: HostState) -> Scope:
+        return HostScope(self.run.templar, self._layers(state, self.play, None))
+
+    def _layers(self, state: HostState, node: Keywords, frame: Frame | None) -> list[Mapping[str, Any]]:
+        roles = [*self.public_roles, *node.roles_around()]
+        inside = node is not self.play
+        return precedence_layers(
+            role_defaults=[{"ansible_host": state.name}, *(role.defaults for role in roles)],
+            inventory=state.inventory,
+            facts=_injected(state.facts),
+            play_vars=self._play_vars,
+            vars_prompt=self.prompted,
+            vars_files=[self.files.get(state.name, {})],
+            role_vars=[role.variables for role in roles],
+            task_vars=node.block_vars() if inside else None,
+            include_vars=state.included,
+            registered=state.registered,
+            role_params=[node.role_params()] if inside else (),
+            include_params=[*([node.include_params()] if inside else []), *(frame.params if frame else ())],
+            extra_vars=self.run.options.extra_vars,
+            magic={**self._common, **self._magic(state, node)},
+        )
+
+    def _common_magic(self) -> dict[str, Any]:
+        run, options = self.run, self.run.options
+        inventory = run.inventory
+        folders = [str(folder) for folder in inventory.folders]
+        return {
+            "groups": {name: inventory.members(name) for name in inventory.groups},
+            "ansible_check_mode": options.check,
+            "ansible_diff_mode": options.diff,
+            "ansible_forks": options.forks,
+            "ansible_verbosity": options.verbosity,
+            "ansible_limit": options.limit or "all",
+            "ansible_run_tags": sorted(options.tags) or ["all"],
+            "ansible_skip_tags": sorted(options.skip_tags),
+            "ansible_play_name": self.play.name or str(self.play.hosts),
+            "ansible_playbook_python": sys.executable,
+            "ansible_version": {"full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0"},
+            "ansible_play_hosts_all": [state.name for state in self.everyone],
+            "playbook_dir": str(self.play.dir.resolve()),
+            "inventory_dir": folders[0] if folders else os.getcwd(),
+            "run_dir": str(run.run_dir),
+            "labctl_version": __version__,
+        }
+
+    def _magic(self, state: HostState, node: Keywords) -> dict[str, Any]:
+        host = self.run.inventory.host(state.name)
+        magic: dict[str, Any] = {
+            "inventory_hostname": state.name,
+            "inventory_hostname_short": state.name.split(".")[0],
+            "group_names": sorted(name for name in host.groups if name != "all"),
+            "hostvars": self._hostvars,
+            "ansible_play_batch": [member.name for member in self.batch if member.alive],
+            "ansible_play_hosts": [member.name for member in self.everyone if member.alive],
+            "ansible_facts": {_short(name): value for name, value in state.facts.items()},
+        }
+        magic["play_hosts"] = magic["ansible_play_batch"]
+        if host.mark is not None:
+            magic["inventory_file"] = host.mark.file
+            magic["inventory_dir"] = str(Path(host.mark.file).resolve().parent)
+        if (role := node.role) is not None:
+            magic["role_path"] = str(role.path)
+            magic["role_name"] = role.name
+            magic["ansible_role_name"] = role.name
+            magic["ansible_parent_role_names"] = [r.name for r in reversed(node.roles_around()[:-1])]
+        return magic
+
+
+class HostScope(Scope):
+    """Another host's variables (`hostvars[name]`); listing them leaves out what would lead back here."""
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in super().__iter__() if name not in _SELF_REFERENCES)
+
+
+class HostVars(Mapping[str, Any]):
+    """`hostvars`: every host of the inventory, its variables rendered when they are read."""
+
+    def __init__(self, scopes: Scopes) -> None:
+        self._scopes = scopes
+
+    def __getitem__(self, name: str) -> Scope:
+        try:
+            return self._scopes.host_scope(self._scopes.run.host(str(name)))
+        except InventoryError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scopes.run.inventory.hosts)
+
+    def __len__(self) -> int:
+        return len(self._scopes.run.inventory.hosts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._scopes.run.inventory.hosts or name in self._scopes.run.hosts
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("ansible_") if name != "ansible_local" else "ansible_local"
+
+
+def _injected(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts under their own names as well: `ansible_` in front where it is not there yet."""
+    return {
+        name if name.startswith("ansible_") else f"ansible_{name}": value for name, value in facts.items()
+    }

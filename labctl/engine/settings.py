@@ -1,0 +1,131 @@
+"""A task's keywords, inherited and rendered for one host; and how that host is reached."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from labctl.engine.options import RunOptions
+from labctl.errors import LabctlError, PlaybookError
+from labctl.playbook.tree import Keywords
+from labctl.ssh import Become, ConnectionSettings
+from labctl.task_types import describe, to_bool
+from labctl.variables import Scope
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a task reaches its host, and as whom."""
+
+    settings: ConnectionSettings
+    become: Become | None
+
+
+def boolean(node: Keywords, keyword: str, scope: Scope, *, default: bool = False) -> bool:
+    """The inherited value of a yes/no keyword. PlaybookError for anything else."""
+    value = node.inherited(keyword)
+    if value is None:
+        return default
+    mark = node.inherited_mark(keyword)
+    value = scope.render(value, mark)
+    try:
+        return default if value is None else to_bool(value)
+    except ValueError:
+        raise PlaybookError(f"'{keyword}' must be true or false, not {describe(value)}", mark=mark) from None
+
+
+def number(node: Keywords, keyword: str, scope: Scope, default: float | None = None) -> float | None:
+    """The inherited value of a numeric keyword; zero or less counts as not given."""
+    raw = node.inherited(keyword)
+    if raw is None:
+        return default
+    mark = node.inherited_mark(keyword)
+    value = scope.render(raw, mark)
+    if value is None:
+        return default
+    try:
+        return float(value) if not isinstance(value, bool) else _refuse(value)
+    except (TypeError, ValueError):
+        raise PlaybookError(f"'{keyword}' must be a number, not {describe(value)}", mark=mark) from None
+
+
+def _refuse(value: object) -> float:
+    raise TypeError(value)
+
+
+def text(node: Keywords, keyword: str, scope: Scope) -> str | None:
+    """The inherited value of a keyword that is a name; None when not given, empty or `omit`."""
+    raw = node.inherited(keyword)
+    if raw is None:
+        return None
+    value = scope.render([raw], node.inherited_mark(keyword))
+    return str(value[0]) if value and value[0] not in (None, "") else None
+
+
+def environment(node: Keywords, scope: Scope) -> dict[str, str]:
+    """Every `environment` around the task, rendered, inner ones winning."""
+    merged: dict[str, str] = {}
+    for raw in node.environments():
+        value = scope.render(raw, node.inherited_mark("environment"))
+        if value in (None, ""):
+            continue
+        if not isinstance(value, Mapping):
+            mark = node.inherited_mark("environment")
+            raise PlaybookError(f"'environment' must be a mapping, not {describe(value)}", mark=mark)
+        merged |= {str(key): _environment_text(item) for key, item in value.items() if item is not None}
+    return merged
+
+
+def _environment_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def lenient(node: Keywords, keyword: str, scope: Scope, *, default: bool = False) -> bool:
+    """As `boolean`, for what must be known while a task is already failing: a bad value is the default."""
+    try:
+        return boolean(node, keyword, scope, default=default)
+    except LabctlError:
+        return default
+
+
+def access(node: Keywords, host: str, scope: Scope, options: RunOptions) -> Access:
+    """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
+    play, then the command line."""
+    keywords = {
+        "ansible_user": text(node, "remote_user", scope) or options.user,
+        "ansible_port": text(node, "port", scope),
+        "ansible_connection": text(node, "connection", scope),
+        "ansible_ssh_private_key_file": options.private_key,
+        "ansible_timeout": options.connect_timeout,
+    }
+    given = {name: value for name, value in keywords.items() if value is not None}
+    variables: Mapping[str, Any] = ChainMap(cast("MutableMapping[str, Any]", scope), given)  # only read
+    settings = ConnectionSettings.from_variables(host, variables)
+    return Access(settings, _become(node, scope, options))
+
+
+def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
+    wanted = scope.get("ansible_become")
+    try:
+        wanted = boolean(node, "become", scope, default=options.become) if wanted is None else to_bool(wanted)
+    except ValueError:
+        raise PlaybookError(f"ansible_become must be true or false, not {describe(wanted)}") from None
+    if not wanted:
+        return None
+    method = scope.get("ansible_become_method") or text(node, "become_method", scope) or options.become_method
+    method = str(method or "sudo").removeprefix("ansible.builtin.")
+    if method not in ("sudo", "su"):
+        mark = node.inherited_mark("become_method")
+        raise PlaybookError(f"become_method '{method}': labctl has 'sudo' and 'su'", mark=mark)
+    password = next(
+        (
+            str(value)
+            for name in ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass")
+            if (value := scope.get(name)) not in (None, "")
+        ),
+        options.become_password,
+    )
+    user = scope.get("ansible_become_user") or text(node, "become_user", scope) or options.become_user
+    return Become(str(user or "root"), "su" if method == "su" else "sudo", password)

@@ -1,0 +1,153 @@
+"""What a run knows of each host, and what is shared by all of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labctl.engine.interrupt import Stop
+from labctl.engine.options import RunOptions
+from labctl.engine.pool import Pool
+from labctl.engine.session import Watchdog
+from labctl.errors import LabctlError
+from labctl.events import Bus
+
+if TYPE_CHECKING:
+    from labctl.inventory import Inventory
+    from labctl.playbook import Task
+    from labctl.ssh import Connections
+    from labctl.task_types import Registry
+    from labctl.variables import Templar
+
+COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored", "unknown")
+
+
+@dataclass
+class HostState:
+    """One host over the whole run. `facts` is the content of `ansible_facts`; `registered` holds what
+    `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
+    `meta: end_host`. `uncertain` (dry run): something before would have changed this host. `codes`: the exit
+    codes its failures stand for."""
+
+    name: str
+    inventory: Mapping[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    included: dict[str, Any] = field(default_factory=dict)
+    registered: dict[str, Any] = field(default_factory=dict)
+    notified: dict[str, None] = field(default_factory=dict)
+    stats: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    failed: bool = False
+    unreachable: bool = False
+    ended: bool = False
+    gathered: bool = False
+    uncertain: bool = False
+    codes: set[int] = field(default_factory=set)
+
+    @property
+    def alive(self) -> bool:
+        return not (self.failed or self.unreachable or self.ended)
+
+    def count(self, *names: str) -> None:
+        for name in names:
+            self.stats[name] += 1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where in the tree a list of tasks runs. `params`: variables given by dynamic includes and by loops
+    over blocks, outermost first. `rescuable`: a failure here is caught by a block around it."""
+
+    params: tuple[Mapping[str, Any], ...] = ()
+    rescuable: bool = False
+
+    def inside(self, *params: Mapping[str, Any], rescuable: bool = False) -> Frame:
+        return Frame((*self.params, *params), self.rescuable or rescuable)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task where it stands in the walk; `label` is its name as shown."""
+
+    task: Task
+    label: str
+    frame: Frame
+
+
+class Run:
+    """Everything the plays of one run share. Made by `engine.run`, closed by it."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        options: RunOptions,
+        bus: Bus,
+        run_dir: Path,
+        *,
+        registry: Registry,
+        templar: Templar,
+        connections: Connections,
+        stop: Stop,
+    ) -> None:
+        self.inventory = inventory
+        self.options = options
+        self.bus = bus
+        self.run_dir = run_dir
+        self.registry = registry
+        self.templar = templar
+        self.connections = connections
+        self.stop = stop
+        self.pool = Pool(options.forks, stop)
+        self.watchdog = Watchdog(connections.drop)
+        self.hosts: dict[str, HostState] = {}
+        self.shared: dict[str, Any] = {}
+        self.started = options.start_at_task is None
+        self.playbook_dir = Path.cwd()
+        self._closers: list[Callable[[], str | None]] = []
+        self._lock = threading.Lock()
+
+    def host(self, name: str) -> HostState:
+        """The state of a host of the inventory, made on first use. InventoryError for any other name."""
+        with self._lock:
+            if name not in self.hosts:
+                self.inventory.host(name)
+                self.hosts[name] = HostState(name, self.inventory.variables(name, self.playbook_dir))
+            return self.hosts[name]
+
+    def enter_playbook(self, folder: Path) -> None:
+        """The next plays belong to a playbook in `folder`: its group_vars and host_vars apply."""
+        with self._lock:
+            if folder == self.playbook_dir:
+                return
+            self.playbook_dir = folder
+            for state in self.hosts.values():
+                state.inventory = self.inventory.variables(state.name, folder)
+
+    def on_close(self, close: Callable[[], str | None]) -> None:
+        with self._lock:
+            self._closers.append(close)
+
+    def undo(self) -> Iterator[str]:
+        """Run what was registered by `on_close`, last first; what each undid, or why it could not."""
+        while True:
+            with self._lock:
+                if not self._closers:
+                    return
+                close = self._closers.pop()
+            try:
+                done = close()
+            except LabctlError as error:
+                done = f"could not be undone: {error.message}"
+            except Exception as error:
+                done = f"could not be undone: {type(error).__name__}: {error}"
+            if done:
+                yield done
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The recap: hosts that took part, in the inventory's order."""
+        order = {name: n for n, name in enumerate(self.inventory.hosts)}
+        taken = [state for state in self.hosts.values() if any(state.stats.values())]
+        taken.sort(key=lambda state: order.get(state.name, len(order)))
+        return {state.name: dict(state.stats) for state in taken}
