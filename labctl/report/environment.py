@@ -10,20 +10,6 @@ from typing import Any
 from labctl.report import formats
 from labctl.report.rawfiles import Run
 
-# (label, the ways a fact of this meaning is spelt, how it is shown)
-_FACTS = (
-    ("system", ("distribution_pretty", "os_pretty_name", "distribution", "os"), str),
-    ("kernel", ("kernel", "kernel_release"), str),
-    ("CPU", ("processor_model", "cpu_model", "processor"), str),
-    ("CPUs", ("processor_vcpus", "cpus", "cpu_count"), str),
-    ("memory", ("memory_total", "memory_total_bytes", "memtotal"), lambda v: formats.quantity(float(v), "B")),
-    ("cgroup", ("cgroup_version",), str),
-    ("containerd", ("containerd_version", "containerd"), str),
-    ("runc", ("runc_version", "runc"), str),
-    ("criu", ("criu_version", "criu"), str),
-    ("virtualization", ("virtualization_type", "virtualization"), str),
-)
-
 
 def machines(run: Run) -> list[tuple[str, str]]:
     """(hosts, description); hosts that are alike share a line."""
@@ -34,27 +20,24 @@ def machines(run: Run) -> list[tuple[str, str]]:
 
 
 def _describe(facts: Mapping[str, Any]) -> str:
-    parts = []
-    for label, spellings, shown in _FACTS:
-        value = next((found for name in spellings if (found := _plain(facts, name)) is not None), None)
-        if value is None:
-            continue
-        try:
-            text = shown(value)
-        except (TypeError, ValueError):
-            continue
-        parts.append(f"{label} {text}" if label not in ("system",) else text)
-    return ", ".join(parts) or "no facts were gathered"
+    """One line from the facts of collector `facts`; what it did not find out is left out."""
+    processor, memory, cgroup = facts.get("processor"), facts.get("memtotal_mb"), facts.get("cgroup")
+    model = processor[-1] if isinstance(processor, list) and processor else processor
+    parts = [
+        f"{facts.get('distribution') or ''} {facts.get('distribution_version') or ''}".strip(),
+        _labelled("kernel", facts.get("kernel")),
+        str(model or ""),
+        _labelled("", facts.get("processor_vcpus"), " CPUs"),
+        formats.quantity(memory * 2**20, "B") if isinstance(memory, int | float) else "",
+        _labelled("cgroup ", cgroup.get("version") if isinstance(cgroup, Mapping) else None),
+        *(_labelled(name, facts.get(f"{name}_version")) for name in ("containerd", "runc", "criu")),
+        _labelled("virtualization", facts.get("virtualization_type")),
+    ]
+    return ", ".join(part for part in parts if part) or "no facts were gathered"
 
 
-def _plain(facts: Mapping[str, Any], name: str) -> str | int | float | None:
-    for key in (name, f"ansible_{name}"):
-        value = facts.get(key)
-        if isinstance(value, Mapping):
-            value = value.get("version") or value.get("pretty") or value.get("name")
-        if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
-            return value
-    return None
+def _labelled(label: str, value: object, unit: str = "") -> str:
+    return f"{label} {value}{unit}".strip() if isinstance(value, str | int | float) and value != "" else ""
 
 
 def provenance(run: Run, trials: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -75,7 +58,12 @@ def provenance(run: Run, trials: list[Mapping[str, Any]]) -> list[tuple[str, str
         add("started", time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(head["started"])))
     if isinstance(head.get("started"), int | float) and isinstance(head.get("ended"), int | float):
         add("took", formats.quantity(head["ended"] - head["started"], "s"))
-    for label, key in (("profile", "profile"), ("runtime", "runtime"), ("volume", "volume"), ("seed", "seed")):
+    for label, key in (
+        ("profile", "profile"),
+        ("runtime", "runtime"),
+        ("volume", "volume"),
+        ("seed", "seed"),
+    ):
         values = {str(trial[key]) for trial in trials if trial.get(key) is not None}
         add(label, ", ".join(sorted(values)))
     add("order of trials", ", ".join(str(trial.get("strategy")) for trial in trials))

@@ -16,9 +16,14 @@ Verdict = Literal["pass", "fail", "not shown"]
 class Figure(Protocol):
     """A picture as data. `name` is unique in the report; `draw` gives a whole <svg> element."""
 
-    name: str
-    title: str
-    caption: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
 
     def draw(self) -> str: ...
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import UsageError
+from labctl.measure.migration import Probes, Step, read_probes, read_steps
+from labctl.measure.recording import Recording, read_recording
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -43,6 +45,7 @@ class Trial:
     folder: Path
     head: Mapping[str, Any]
     problem: str | None = None
+    unreadable: list[str] = field(default_factory=list)
 
     @property
     def number(self) -> int:
@@ -56,19 +59,62 @@ class Trial:
     def strategy(self) -> str:
         return str(self.head.get("strategy") or "?")
 
-    @cached_property
-    def cgroup(self) -> dict[str, list[dict[str, Any]]]:
-        """Each host's collector records."""
-        files = sorted(self.folder.glob("cgroup-*.jsonl"))
-        return {path.stem.removeprefix("cgroup-"): list(json_lines(path)) for path in files}
+    def offset(self, host: str | None) -> float:
+        """A host's wall clock minus the controller's, in seconds; 0 where it was not recorded."""
+        offsets = self.head.get("offset")
+        value = offsets.get(host) if isinstance(offsets, Mapping) else None
+        return float(value) if isinstance(value, int | float) else 0.0
 
     @cached_property
-    def probe(self) -> list[dict[str, Any]]:
-        return list(json_lines(self.folder / "probe.jsonl"))
+    def recordings(self) -> list[Recording]:
+        """What the `cgroup` collector of each host wrote; unreadable ones are in `unreadable`."""
+        found = []
+        for path in sorted(self.folder.glob("cgroup-*.jsonl")):
+            offset = self.offset(path.stem.removeprefix("cgroup-"))
+            try:
+                found.append(read_recording(_lines(path), offset=offset))
+            except (ValueError, KeyError, TypeError) as error:
+                self.unreadable.append(f"{path.name}: {error}")
+        return found
 
     @cached_property
-    def steps(self) -> list[dict[str, Any]]:
+    def probes(self) -> Probes | None:
+        path = self.folder / "probe.jsonl"
+        host = next(
+            (record.get("host") for record in json_lines(path) if record.get("type") == "header"), None
+        )
+        try:
+            return read_probes(_lines(path), offset=self.offset(host))
+        except (ValueError, KeyError, TypeError) as error:
+            self.unreadable.append(f"{path.name}: {error}")
+            return None
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """Every line of the trainer's log, in order."""
         return list(json_lines(self.folder / "steps.jsonl"))
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        try:
+            return read_steps(json.dumps(record) for record in self.log)
+        except (ValueError, KeyError, TypeError) as error:
+            self.unreadable.append(f"steps.jsonl: {error}")
+            return []
+
+    @property
+    def containers(self) -> list[str]:
+        """The pod's containers as the recordings name them."""
+        seen = dict.fromkeys(name for recording in self.recordings for name in recording.containers())
+        prefix = f"{self.head.get('pod')}/"
+        return [name for name in seen if name.startswith(prefix)] or list(seen)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 @dataclass(frozen=True)

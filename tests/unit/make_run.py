@@ -43,7 +43,8 @@ class TrialMaker:
         self.number, self.pair, self.strategy, self.wobble = number, pair, strategy, wobble
         self.begin = EPOCH + 100.0 * number
         self.t0 = self.begin + WINDOW + 1.0
-        self.t1 = self.t0 + sum(seconds for _, seconds in PHASES[strategy])
+        self.stretch = 1 + 4 * wobble * (1 if strategy == "native" else -1.5)
+        self.t1 = self.t0 + sum(seconds for _, seconds in PHASES[strategy]) * self.stretch
         self.lost = STEP if strategy == "native" else 0
         self.regained = self.t1 + (self.lost / STEP_RATE + 0.5 if strategy == "native" else 0.2)
         self.after = self.regained if strategy != "native" else self.t1 + 1.0
@@ -69,6 +70,7 @@ class TrialMaker:
                 "interval": 0.1,
                 "cpus": 2,
                 "clock_ticks": 100,
+                "boot_id": "fixture",
                 "pid": 1,
             }
         ]
@@ -82,6 +84,18 @@ class TrialMaker:
                     used[name] += 0.1 * self.rate(name)
                 if self.running(name, host, at) or (index and self.running(name, host, at - 0.1)):
                     containers[f"{POD}/{name}"] = self.container(name, used[name])
+                elif index and self.running(name, host, at - 0.2):
+                    last = {"cpu_usec": round(used[name] * 1e6)}
+                    records.append(
+                        {
+                            "type": "gone",
+                            "mono": at - 0.02 - EPOCH,
+                            "wall": at - 0.02,
+                            "container": f"{POD}/{name}",
+                            "last": last,
+                            "missed_usec": 0,
+                        }
+                    )
             busy = sum(used.values())
             node = {
                 "cpu": [int(busy * 100), 0, 5, int((2 * 0.1 * index - busy) * 100), 0, 0, 0, 0],
@@ -180,8 +194,9 @@ class TrialMaker:
                 "host": POD,
             }
         ]
-        for step in range(STEP - 20, STEP + 1):
-            records.append(self.step(step, self.t0 - (STEP - step) / STEP_RATE, "a"))
+        records += [
+            self.step(step, self.t0 - (STEP - step) / STEP_RATE, "a") for step in range(STEP - 20, STEP + 1)
+        ]
         if self.strategy == "optimized":
             records.append(
                 {
@@ -207,8 +222,10 @@ class TrialMaker:
                 }
             )
         first = 1 if self.strategy == "native" else STEP + 1
-        for step in range(first, first + 40):
-            records.append(self.step(step, self.t1 + (step - first) / STEP_RATE, boots))
+        last = first + int((self.end - self.t1) * STEP_RATE)
+        records += [
+            self.step(step, self.t1 + (step - first) / STEP_RATE, boots) for step in range(first, last)
+        ]
         return records
 
     def step(self, step: int, at: float, boot: str) -> dict[str, Any]:
@@ -227,8 +244,8 @@ class TrialMaker:
         native, at = self.strategy == "native", self.t0
         phases = []
         for name, seconds in PHASES[self.strategy]:
-            phases.append({"name": name, "start": at, "end": at + seconds})
-            at += seconds
+            phases.append({"name": name, "start": at, "end": at + seconds * self.stretch})
+            at += seconds * self.stretch
         moved = (
             []
             if native
@@ -282,11 +299,9 @@ def make_run(
     (run / "facts").mkdir()
     for host in ("master", "worker1", "worker2"):
         facts = {
-            "kernel": "6.1.0-fixture",
-            "distribution": "Debian GNU/Linux 12 (bookworm)",
-            "cpus": 2,
-            "memory_total": 8 << 30,
-        }
+            "distribution": "Debian", "distribution_version": "12", "kernel": "6.1.0-fixture", "processor": ["0", "FixtureVendor", "Fixture CPU"],
+            "processor_vcpus": 2, "memtotal_mb": 8192, "cgroup": {"version": 2}, "containerd_version": "1.7.24", "runc_version": "1.1.15", "criu_version": None,
+        }  # fmt: skip
         (run / "facts" / f"{host}.json").write_text(json.dumps(facts))
     head = {"argv": ["labctl", "run", "playbooks/migration_compare.yml", "-i", "inventories/lab"], "playbook": "playbooks/migration_compare.yml",
             "inventory": ["inventories/lab"], "labctl": "0.1.0", "commit": "0" * 40, "started": EPOCH, "ended": EPOCH + 200.0, "exit_code": 0}  # fmt: skip

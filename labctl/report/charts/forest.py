@@ -8,7 +8,7 @@ from labctl.report import formats
 from labctl.report.model import Verdict
 from labctl.report.svg import Scale, Svg, shorten, text_width, ticks
 
-WIDTH, LEFT, RIGHT = 960.0, 322.0, 690.0
+WIDTH, LEFT, RIGHT = 960.0, 312.0, 716.0
 ROW, GROUP_GAP, TOP, BOTTOM = 25.0, 11.0, 34.0, 46.0
 TONE = {"pass": "good", "fail": "bad", "not shown": "unsure", None: "plain"}
 
@@ -46,7 +46,7 @@ class Forest:
                 y += GROUP_GAP
                 if group is not None:
                     svg.line(0, y - GROUP_GAP / 2, WIDTH, y - GROUP_GAP / 2, "grid")
-                svg.text(0, y + 16, shorten(row.group, 200, 13), "strong")
+                svg.text(0, y + 16, shorten(row.group, LEFT - 80, 12), "strong")
                 group = row.group
             svg.text(LEFT - 14, y + 16, row.label, "", anchor="end")
             self._row(svg, scale, row, y + ROW / 2)
@@ -64,7 +64,7 @@ class Forest:
         if self.target is not None:
             x = scale(self.target)
             svg.rect(x, TOP - 6, RIGHT - x, bottom - TOP + 6, "target-area")
-        for value in ticks(scale.low, scale.high, 6):
+        for value in ticks(scale.low, scale.high, 12 if scale.high - scale.low < 1.3 else 6):
             x = scale(value)
             svg.line(x, TOP - 6, x, bottom, "axis" if abs(value) < 1e-9 else "grid")
             svg.text(x, bottom + 15, formats.percent(value), "muted", anchor="middle")

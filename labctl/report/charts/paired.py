@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from labctl.report import formats
-from labctl.report.svg import Scale, Svg, ceiling, shorten, ticks
+from labctl.report.svg import Scale, Svg, ceiling, shorten, tick_texts, ticks
 
 PER_ROW, WIDTH, GAP = 3, 960.0, 26.0
 PANEL = (WIDTH - GAP * (PER_ROW - 1)) / PER_ROW
-TITLE, PLOT, FOOT = 30.0, 150.0, 34.0
+TITLE, PLOT, FOOT = 30.0, 140.0, 20.0
 AXIS = 52.0
 
 
@@ -51,10 +51,11 @@ def _panel(svg: Svg, panel: Panel, x: float, y: float) -> None:
     vertical = Scale(0, top, y + TITLE + PLOT, y + TITLE)
     svg.text(x, y + 15, shorten(panel.title, PANEL - 40, 13), "strong")
     svg.text(x + PANEL, y + 15, unit, "muted", anchor="end")
-    for value in ticks(0, top, 4):
+    marks = ticks(0, top, 4)
+    for value, text in zip(marks, tick_texts(marks), strict=True):
         height = vertical(value)
         svg.line(x + AXIS, height, x + PANEL, height, "axis" if value == 0 else "grid")
-        svg.text(x + AXIS - 7, height + 4, formats.digits(value), "muted", anchor="end")
+        svg.text(x + AXIS - 7, height + 4, text, "muted", anchor="end")
     across = _positions(panel.categories, x + AXIS, x + PANEL)
     for category, position in across.items():
         found = [p[category] for p in panel.pairs.values() if p.get(category) is not None]

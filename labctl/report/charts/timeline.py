@@ -8,7 +8,7 @@ from labctl.report import formats
 from labctl.report.svg import Scale, Svg, ceiling, text_width, tick_texts, ticks
 
 WIDTH, LEFT, RIGHT = 960.0, 66.0, 948.0
-HEAD, GAP, STRIP, FOOT, LEGEND = 44.0, 26.0, 12.0, 40.0, 20.0
+HEAD, GAP, STRIP, FOOT, LEGEND = 46.0, 22.0, 12.0, 18.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Timeline:
         legend = list(dict.fromkeys((li.label, li.colour) for plot in self.plots for li in plot.lines))
         plots = sum(plot.height + GAP for plot in self.plots)
         strip = STRIP + GAP if self.service else 0.0
-        svg = Svg(WIDTH, HEAD + plots + strip + FOOT + LEGEND, self.title, self.caption)
+        svg = Svg(WIDTH, HEAD + plots + strip - GAP + FOOT + 22 + LEGEND, self.title, self.caption)
         across = Scale(*self.span, LEFT, RIGHT)
         bottom = HEAD + plots + strip - GAP
         self._bands(svg, across, bottom)
@@ -60,11 +60,11 @@ class Timeline:
         self._time_axis(svg, across, bottom)
         x = LEFT
         for label, colour in legend:
-            svg.line(x, bottom + FOOT + 8, x + 18, bottom + FOOT + 8, f"curve s{colour}")
-            svg.text(x + 24, bottom + FOOT + 12, label)
+            svg.line(x, bottom + FOOT + 22, x + 18, bottom + FOOT + 22, f"curve s{colour}")
+            svg.text(x + 24, bottom + FOOT + 26, label)
             x += 48 + text_width(label)
         if any(line.faint for plot in self.plots for line in plot.lines):
-            svg.text(x, bottom + FOOT + 12, "dotted: on the source node", "muted")
+            svg.text(x, bottom + FOOT + 26, "dotted: on the source node", "muted")
         return svg.render()
 
     def _bands(self, svg: Svg, across: Scale, bottom: float) -> None:
