@@ -77,6 +77,7 @@ class Bus:
     def emit(
         self,
         kind: Kind,
+        /,
         *,
         play: str | None = None,
         task: str | None = None,
