@@ -7,6 +7,7 @@ never a plain `str` that came from a node (facts, command output).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from typing import Any, Self, cast
 
@@ -98,7 +99,7 @@ def load_all(text: str, name: str = "<string>") -> list[Any]:
     try:
         return list(_documents(loader, builder))
     except pyyaml.MarkedYAMLError as error:
-        raise _syntax_error(error, name) from None
+        raise _syntax_error(error, name, text) from None
     except pyyaml.YAMLError as error:
         raise YamlError(f"{name}: not valid YAML: {error}") from None
     finally:
@@ -111,16 +112,23 @@ def _documents(loader: Any, builder: _Builder) -> Iterator[Any]:
         yield builder.build(loader.get_node())
 
 
-def _syntax_error(error: pyyaml.MarkedYAMLError, name: str) -> YamlError:
+def _syntax_error(error: pyyaml.MarkedYAMLError, name: str, text: str) -> YamlError:
     at = error.problem_mark or error.context_mark
-    mark = Mark(name, at.line + 1, at.column + 1) if at else None
     problem = error.problem or error.context or "cannot be read"
+    if at is None:
+        return YamlError(f"{name}: not valid YAML: {problem}")
+    lines = text.splitlines()
+    line = lines[at.line] if at.line < len(lines) else ""
     hint = None
-    if "mapping values are not allowed" in problem:
-        hint = "a value that holds ': ' must be quoted"
-    elif "cannot start any token" in problem and "\\t" in problem:
+    if line[: at.column + 1].strip(" ") in ("\t", "-\t") or line.startswith("\t"):
         hint = "indent with spaces, not tabs"
-    return YamlError(f"not valid YAML: {problem}", mark=mark, hint=hint)
+    elif re.search(r"(^|[:-] +)\{[{%]", line):
+        hint = "a value that begins with '{{' must be quoted"
+    elif "mapping values are not allowed" in problem:
+        hint = "a value that holds ': ' must be quoted"
+    elif "cannot start any token" in problem:
+        hint = f"a value that begins with '{line[at.column : at.column + 1]}' must be quoted"
+    return YamlError(f"not valid YAML: {problem}", mark=Mark(name, at.line + 1, at.column + 1), hint=hint)
 
 
 class _Builder:
