@@ -200,6 +200,8 @@ class PlainConsole:
         self._write(self._paint(style, f"fatal: [{', '.join(hosts)}]: {word}"))
         for line in result_lines(result, everything=self._verbosity >= 1):
             self._write(self._paint(style, line))
+        if (mark := first.data.get("mark")) and self._verbosity < 1:
+            self._write(self._paint("dim", f"    at {mark}"))
         self._show_diff(first)
         if status is Status.IGNORED:
             self._write(self._paint("ignored", "...ignoring"))

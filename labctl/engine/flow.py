@@ -11,7 +11,6 @@ from typing import Any
 
 from labctl.engine import blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
-from labctl.engine.journal import write_json
 from labctl.engine.pool import Inline, Pool
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
@@ -134,17 +133,11 @@ class Flow:
             for each in hosts:
                 each.registered[task.register] = registered
         if task.action == "setup" and outcome.facts:
-            self._keep_facts(host)
+            host.gathered = True
         self._notify(task, outcome, hosts)
         if (outcome.result.changed or outcome.result.is_unknown) and self.run.options.check:
             host.uncertain = host.uncertain or not (task.task_type and task.task_type.on_controller)
         self.record(step, host, outcome)
-
-    def _keep_facts(self, host: HostState) -> None:
-        host.gathered = True
-        folder = self.run.run_dir / "facts"
-        folder.mkdir(exist_ok=True)
-        write_json(folder / f"{host.name}.json", host.facts)
 
     def _notify(self, task: Task, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         for name in outcome.notify:

@@ -89,6 +89,10 @@ def commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def _event_first(_logger: object, _method: str, record: dict[str, Any]) -> dict[str, Any]:
+    return {"event": record.pop("event"), **record}
+
+
 class Journal:
     """Subscriber that keeps events.jsonl and logs/<host>.log; `start` and `end` write run.json."""
 
@@ -99,7 +103,7 @@ class Journal:
         self._stream = (folder / "events.jsonl").open("a", encoding="utf-8")
         self._log = structlog.wrap_logger(
             structlog.WriteLogger(self._stream),
-            processors=[structlog.processors.JSONRenderer(default=plain)],
+            processors=[_event_first, structlog.processors.JSONRenderer(default=plain)],
             wrapper_class=structlog.BoundLogger,
         )
         self._host_logs: dict[str, TextIO] = {}
@@ -147,7 +151,7 @@ class Journal:
             self._file(host).write(str(event.data.get("text", "")))
         elif event.kind in (Kind.RESULT, Kind.ITEM):
             result = event.data.get("result")
-            if event.kind is Kind.RESULT and key in self._live:
+            if key in self._live:
                 self._live.discard(key)
             elif isinstance(result, Mapping) and (result.get("stdout") or result.get("stderr")):
                 self._header(event, host)

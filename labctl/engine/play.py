@@ -179,7 +179,8 @@ def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
     """Facts of hosts whose facts are not known yet, unless the play says no."""
     play = flow.play
     wanted = settings.boolean(play, "gather_facts", flow.scope(hosts[0]), default=True)
-    missing = [host for host in hosts if not host.gathered and host.alive]
+    again = play.gather_subset is not None
+    missing = [host for host in hosts if host.alive and (again or not host.gathered)]
     if not wanted or not missing:
         return
     arguments = yaml.Mapping(play.mark)

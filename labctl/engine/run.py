@@ -93,8 +93,8 @@ class _Session:
         shared = self.shared
         try:
             for book in books:
-                for warning in book.warnings:
-                    self._warn(warning.message, warning.mark)
+                for message, mark in book.warnings:
+                    self._warn(message, mark)
             for message, mark in shared.inventory.warnings:
                 self._warn(message, mark)
             for play in [play for book in books for play in book.plays]:

@@ -1,0 +1,202 @@
+"""What the subcommands that touch nodes share: options, inventories, labs, consoles."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labctl.errors import UsageError
+from labctl.events import Bus, Kind, Subscriber
+
+if TYPE_CHECKING:
+    from labctl.engine import RunOptions
+    from labctl.inventory import Inventory
+
+_DEFAULT_INVENTORY = Path("inventories/lab")
+
+
+def add_inventory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-i",
+        "--inventory",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="inventory file or folder, or 'host,' (default: $LABCTL_INVENTORY, else inventories/lab)",
+    )
+    parser.add_argument("-l", "--limit", metavar="PATTERN", help="only these of the hosts")
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("connection")
+    group.add_argument("-u", "--user", help="user to connect as, where the inventory names none")
+    group.add_argument("--private-key", metavar="FILE", help="SSH key, where the inventory names none")
+    group.add_argument("-T", "--timeout", type=_seconds, metavar="SECONDS", help="to connect (default 10)")
+    group.add_argument("-b", "--become", action="store_true", help="work as another user")
+    group.add_argument("--become-user", metavar="USER", help="which (default root)")
+    group.add_argument("--become-method", choices=("sudo", "su"), help="how (default sudo)")
+    group.add_argument(
+        "-K", "--ask-become-pass", action="store_true", help="ask for the password become needs"
+    )
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
+    )
+    parser.add_argument(
+        "-f", "--forks", type=_count, default=10, metavar="N", help="hosts at once (default 10)"
+    )
+    parser.add_argument(
+        "-C",
+        "--check",
+        "--dry-run",
+        dest="check",
+        action="store_true",
+        help="say what would change and what cannot be known; change nothing",
+    )
+    parser.add_argument("-D", "--diff", action="store_true", help="show what changes in files")
+    add_output(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="more; results at -v, paths at -vv"
+    )
+    parser.add_argument("--output", choices=("plain", "live", "json"), help="default: live on a terminal")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
+    return int(text)
+
+
+def inventory_sources(args: argparse.Namespace) -> list[str]:
+    """-i, else $LABCTL_INVENTORY, else inventories/lab. UsageError when there is none."""
+    if args.inventory:
+        return list(args.inventory)
+    if chosen := os.environ.get("LABCTL_INVENTORY"):
+        return [chosen]
+    if _DEFAULT_INVENTORY.exists():
+        return [str(_DEFAULT_INVENTORY)]
+    from labctl.paths import builtin
+
+    if (lab := builtin("inventories") / "lab").exists():
+        return [str(lab)]
+    raise UsageError("no inventory", hint="name one with -i FILE or $LABCTL_INVENTORY")
+
+
+def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
+    from labctl.inventory import load
+
+    sources = inventory_sources(args)
+    return sources, load(sources)
+
+
+def console(args: argparse.Namespace) -> Subscriber:
+    """The renderer the user wants: live on a terminal, else plain; NO_COLOR is respected."""
+    terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    wanted = args.output or ("live" if terminal else "plain")
+    if wanted == "json":
+        from labctl.console.jsonl import JsonLines
+
+        return JsonLines(sys.stdout)
+    colour = terminal and not os.environ.get("NO_COLOR")
+    if wanted == "live" and terminal:
+        from labctl.console.live import LiveConsole
+
+        return LiveConsole(verbosity=args.verbose, colour=colour)
+    import shutil
+
+    from labctl.console.plain import PlainConsole
+
+    width = shutil.get_terminal_size((80, 24)).columns
+    return PlainConsole(_print, verbosity=args.verbose, colour=colour, width=width)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
+    """Bring up the labs of an inventory and tell its hosts where they are; the labs' inventory files."""
+    from labctl.lab import Lab
+
+    started = []
+    for spec in inventory.labs:
+        lab = Lab(spec)
+
+        def progress(message: str, fraction: float | None = None, name: str = spec.name) -> None:
+            bus.emit(Kind.PROGRESS, message=f"lab {name}: {message}", fraction=fraction)
+
+        lab.up(progress)
+        for node in spec.nodes:
+            inventory.hosts[node].vars.update(lab.connection(node))
+        started.append(str(spec.path))
+    return started
+
+
+def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
+    from labctl.engine import RunOptions
+    from labctl.variables import parse_extra_vars
+
+    return RunOptions(
+        forks=args.forks,
+        limit=args.limit,
+        tags=split_tags(getattr(args, "tags", [])),
+        skip_tags=split_tags(getattr(args, "skip_tags", [])),
+        check=args.check,
+        diff=args.diff,
+        verbosity=args.verbose,
+        user=args.user,
+        private_key=args.private_key,
+        connect_timeout=args.timeout,
+        become=args.become,
+        become_user=args.become_user,
+        become_method=args.become_method,
+        become_password=_become_password(args),
+        extra_vars=parse_extra_vars(args.extra_vars),
+        start_at_task=getattr(args, "start_at_task", None),
+        force_handlers=getattr(args, "force_handlers", False),
+        root=Path.cwd(),
+        argv=tuple(argv),
+        ask=_ask if sys.stdin.isatty() else None,
+    )
+
+
+def split_tags(given: Sequence[str]) -> frozenset[str]:
+    return frozenset(tag.strip() for item in given for tag in item.split(",") if tag.strip())
+
+
+def _become_password(args: argparse.Namespace) -> str | None:
+    if not args.ask_become_pass:
+        return None
+    import getpass
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "-K asks for a password, and this is no terminal", hint="ansible_become_password can hold it"
+        )
+    return getpass.getpass("become password: ")
+
+
+def _ask(text: str, private: bool) -> str:
+    import getpass
+
+    return getpass.getpass(f"{text}: ") if private else input(f"{text}: ")
