@@ -19,7 +19,7 @@ from labctl.lab.state import LabState
 from labctl.lab.system import Progress
 from labctl.paths import cache_dir, state_dir
 
-MAX_NODES = 200
+MAX_NODES = 100  # addresses .11 to .110; the rest of the network is for pods
 
 
 class Spec(Protocol):
@@ -153,6 +153,7 @@ class Lab:
         if note:
             progress(note, None)
         _check_filesystem(self.folder)
+        system.load_nfs()
         if not self.key_file.exists():
             comment = f"labctl {self.spec.name}"
             system.run(

@@ -114,3 +114,11 @@ def install(packages: Iterable[str], progress: Progress) -> None:
         set(missing({**PACKAGES, **BUILD_PACKAGES})) & set(names)
     ):
         raise EnvironmentProblem(f"apt installed {', '.join(still)}, but what they bring is not there")
+
+
+def load_nfs() -> None:
+    """Let the kernel load NFS, where it has it as modules: a node cannot load them for itself."""
+    known = Path("/proc/filesystems").read_text().split()
+    for module in ("nfs", "nfsd"):
+        if module not in known and shutil.which("modprobe", path=environment()["PATH"]):
+            run(["modprobe", "-q", module], check=False)
