@@ -105,7 +105,7 @@ def _lab(inventory: Inventory, data: yaml.Mapping, path: Path) -> None:
     nodes = _named(data, "nodes", "nodes")
     if not nodes:
         raise InventoryError("a lab needs nodes", mark=data.key_mark("nodes"))
-    name = data.get("name", path.parent.name if path.stem in ("lab", "hosts") else path.stem)
+    name = data.get("name", path.resolve().parent.name if path.stem in ("lab", "hosts") else path.stem)
     if not isinstance(name, str) or not name:
         raise InventoryError("a lab's name must be a string", mark=data.value_mark("name"))
     inventory.set_group_variables("all", _named(data, "vars", "vars"))
