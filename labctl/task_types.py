@@ -102,6 +102,9 @@ class Context(Protocol):
 
     def progress(self, message: str, fraction: float | None = None) -> None: ...
 
+    def wait(self, seconds: float) -> None:
+        """Sleep on the controller. Interrupted and TaskTimeout end it."""
+
     def phase(self, subject: str, name: str, seconds: float, **detail: Any) -> None: ...
 
     def warn(self, message: str) -> None: ...

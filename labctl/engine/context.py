@@ -152,6 +152,11 @@ class RunContext:
         if not self.no_log:
             self._emit(Kind.PROGRESS, message=hide(message, self.secrets), fraction=fraction)
 
+    def wait(self, seconds: float) -> None:
+        left = self.deadline.left
+        self.scopes.run.stop.wait(seconds if left is None else min(seconds, left))
+        self.deadline.before_call()
+
     def phase(self, subject: str, name: str, seconds: float, **detail: Any) -> None:
         self._emit(Kind.PHASE, subject=subject, name=name, seconds=seconds, detail=hide(detail, self.secrets))
 

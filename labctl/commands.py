@@ -1,0 +1,92 @@
+"""What the task types that run commands share: their values and their dry run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from labctl.errors import TaskTimeout
+from labctl.node.api import Completed
+from labctl.task_types import Change, Context
+
+
+def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, Any]:
+    """A finished command as Ansible's command returns it; `failed` when its exit status is not 0. Times
+    are of the node's clock, in UTC; `strip` takes the newlines off the ends of the output."""
+    out, err = done.text(), done.error_text()
+    if strip:
+        out, err = out.rstrip("\r\n"), err.rstrip("\r\n")
+    found: dict[str, Any] = {
+        "cmd": command,
+        "rc": done.rc,
+        "stdout": out,
+        "stdout_lines": out.splitlines(),
+        "stderr": err,
+        "stderr_lines": err.splitlines(),
+        "start": _time(done.start),
+        "end": _time(done.end),
+        "delta": str(timedelta(seconds=max(0.0, done.end - done.start))),
+        "changed": True,
+    }
+    if done.timed_out:
+        raise TaskTimeout(
+            f"the command was killed after {done.end - done.start:.1f} s", **found, timedout=True
+        )
+    if done.rc:
+        found["failed"] = True
+        found["msg"] = f"killed by signal {-done.rc}" if done.rc < 0 else f"non-zero return code {done.rc}"
+    return found
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def unnecessary(reason: str, command: Any) -> dict[str, Any]:
+    """The values of a command that `creates` or `removes` made unnecessary."""
+    return {
+        "cmd": command,
+        "rc": 0,
+        "stdout": f"skipped, since {reason}",
+        "stderr": "",
+        "msg": f"not run, since {reason}",
+        "changed": False,
+    }
+
+
+def run(
+    ctx: Context,
+    command: Any,
+    start: Callable[[], Completed],
+    *,
+    creates: str | None = None,
+    removes: str | None = None,
+    strip: bool = True,
+    on_node: bool = True,
+) -> Generator[Change, Any, dict[str, Any]]:
+    """Run it, or in a dry run say that its effect is unknown unless `creates`/`removes` decide (which
+    needs an agent: `on_node`). `start` must itself leave it out when they make it unnecessary."""
+    if ctx.check and on_node:
+        for glob, there in ((creates, True), (removes, False)):
+            if glob and bool(ctx.node.call("files", "matches", pattern=glob)) is there:
+                return unnecessary(f"{glob} {'exists' if there else 'does not exist'}", command)
+    text = command if isinstance(command, str) else " ".join(map(str, command))
+    reason = f"'{_short(text)}' is not run in a dry run"
+    done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)
+    if done is None:
+        return {"cmd": command}
+    if done.skipped:
+        return unnecessary(done.skipped, command)
+    return values(done, command, strip=strip)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "…"
+
+
+def below(folder: str | None, path: str | None) -> str | None:
+    """A path as seen from `folder`, where the command runs."""
+    return os.path.join(folder, path) if folder and path else path

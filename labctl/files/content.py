@@ -1,0 +1,174 @@
+"""A file's content: put in place atomically, and shown as a diff."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import NodeError, TaskFailed
+from labctl.files.attributes import Attributes, new_mode, properties
+from labctl.node.api import Node, Stat
+from labctl.task_types import Change, Context
+
+SHOWN = 128 << 10  # bytes of a file that a diff shows
+IN_MEMORY = 8 << 20  # a larger local file is streamed
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file shall hold: bytes, or a local file of any size. `checksum` is its sha256."""
+
+    data: bytes | Path
+    checksum: str
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes | Path) -> Content:
+        if isinstance(data, bytes):
+            return cls(data, hashlib.sha256(data).hexdigest(), len(data))
+        size = data.stat().st_size
+        if size <= IN_MEMORY:
+            return cls.of(data.read_bytes())
+        with data.open("rb") as stream:
+            return cls(data, hashlib.file_digest(stream, "sha256").hexdigest(), size)
+
+    def head(self) -> bytes:
+        if isinstance(self.data, bytes):
+            return self.data[: SHOWN + 1]
+        with self.data.open("rb") as stream:
+            return stream.read(SHOWN + 1)
+
+
+def shown(data: bytes | None) -> str | None:
+    """Content for a diff: its text, or what it is when it is none."""
+    if data is None:
+        return None
+    if len(data) > SHOWN:
+        return f"(more than {SHOWN} bytes)\n"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return f"(binary, sha256 {hashlib.sha256(data).hexdigest()})\n"
+    return f"(binary, sha256 {hashlib.sha256(data).hexdigest()})\n" if "\0" in text else text
+
+
+def before(ctx: Context, stat: Stat | None) -> str | None:
+    """The content a file has now, for --diff only."""
+    if not ctx.diff or stat is None or stat.type != "file":
+        return None if stat is None or not ctx.diff else f"({stat.type})\n"
+    try:
+        return shown(ctx.node.read(stat.path, limit=SHOWN))
+    except NodeError as error:
+        return f"({stat.size} bytes)\n" if error.errno_name == "EFBIG" else f"({error.message})\n"
+
+
+def place(
+    ctx: Context,
+    path: str,
+    content: Content,
+    wanted: Attributes,
+    *,
+    stat: Stat | None,
+    backup: bool = False,
+    force: bool = True,
+    validate: str | None = None,
+) -> Generator[Change, Any, dict[str, Any]]:
+    """Give the file at `path` this content and these attributes; `stat` is what is there (with checksum).
+    Returns the values every such task returns."""
+    values: dict[str, Any] = {"dest": path, "checksum": content.checksum}
+    if stat is not None and stat.type == "directory":
+        raise TaskFailed(f"{path} is a directory on {ctx.host}")
+    differs = stat is None or (force and stat.checksum != content.checksum)
+    if differs:
+        kept = yield Change(
+            f"content of {path}" if stat else f"new file {path}",
+            lambda: _put(ctx, path, content, wanted, stat, backup, validate),
+            before=before(ctx, stat) or ("" if ctx.diff else None),
+            after=shown(content.head()) if ctx.diff else None,
+        )
+        if kept:
+            values["backup_file"] = kept
+    elif stat is not None:
+        values["checksum"] = stat.checksum
+        yield from wanted.changes(ctx.node, stat)
+    if differs or (stat is not None and wanted.wrong(stat)):
+        stat = _afterwards(ctx, path, content, wanted, stat)
+    return {**values, **properties(stat)}
+
+
+def _put(  # noqa: PLR0917
+    ctx: Context,
+    path: str,
+    content: Content,
+    wanted: Attributes,
+    stat: Stat | None,
+    backup: bool,
+    validate: str | None,
+) -> str | None:
+    node = ctx.node
+    mode = wanted.bits(stat.mode) if stat else new_mode(node, wanted)
+    if validate:
+        _validate(ctx, path, content, validate)
+    if content.size <= IN_MEMORY:
+        data = content.data if isinstance(content.data, bytes) else content.data.read_bytes()
+        return node.write(path, data, mode=mode, owner=wanted.owner, group=wanted.group, backup=backup)
+    assert isinstance(content.data, Path)
+    kept = _keep(node, path) if backup and stat else None
+    node.put(content.data, path, mode=mode)
+    if wanted.owner is not None or wanted.group is not None:
+        node.chown(path, owner=wanted.owner, group=wanted.group)
+    return kept
+
+
+def _keep(node: Node, path: str) -> str:
+    kept = f"{path}.{node.call('files_copy', 'stamp')}~"
+    node.call("files_copy", "copy", source=path, destination=kept, mode="0600")
+    return kept
+
+
+def _validate(ctx: Context, path: str, content: Content, command: str) -> None:
+    """Run the command on a copy beside the file; TaskFailed when it says no."""
+    if "%s" not in command:
+        raise TaskFailed("'validate' must hold %s, the place of the file's name", hint="visudo -cf %s")
+    folder, _, name = path.rpartition("/")
+    trial = f"{folder}/.{name[:200]}.labctl-validate-{content.checksum[:12]}"
+    try:
+        if isinstance(content.data, bytes):
+            ctx.node.write(trial, content.data, mode=0o600)
+        else:
+            ctx.node.put(content.data, trial, mode=0o600)
+        argv = [word.replace("%s", trial) for word in shlex.split(command)]
+        done = ctx.node.run(argv)
+    finally:
+        ctx.node.remove(trial)
+    if done.rc:
+        raise TaskFailed(
+            "failed to validate",
+            exit_status=done.rc,
+            stdout=done.text(),
+            stderr=done.error_text(),
+        )
+
+
+def _afterwards(
+    ctx: Context, path: str, content: Content, wanted: Attributes, stat: Stat | None
+) -> Stat | None:
+    """What is there after the change; in a dry run, what would be."""
+    if not ctx.check:
+        return ctx.node.stat(path, follow=True)
+    if stat is None:
+        return None
+    bits = wanted.bits(stat.mode)
+    return Stat(
+        **{
+            **{name: getattr(stat, name) for name in Stat.__slots__},
+            "size": content.size,
+            "mode": stat.mode if bits is None else bits,
+            "owner": wanted.owner or stat.owner,
+            "group": wanted.group or stat.group,
+        }
+    )

@@ -1,0 +1,62 @@
+"""Run a command, without a shell.
+
+`$NAME` and a leading `~` are expanded as the node's environment has them; pipes, redirections and globs
+need `shell`. In a dry run it is not run and its effect is unknown, unless `creates` or `removes` decides.
+Returns cmd, rc, stdout, stdout_lines, stderr, stderr_lines, start, end, delta.
+"""
+
+import shlex
+from dataclasses import dataclass
+
+from labctl import commands
+from labctl.errors import TaskFailed
+from labctl.node.api import Completed
+from labctl.task_types import Args, Context, Steps, arg
+
+
+@dataclass(kw_only=True)
+class Arguments(Args):
+    cmd: str | None = arg(None, doc="The command line, split into words as a shell would.", free_form=True)
+    argv: list[str] | None = arg(None, doc="The command as a list of words.")
+    chdir: str | None = arg(None, doc="Run it in this directory.")
+    creates: str | None = arg(None, doc="A path or glob; when it exists the command is not run.")
+    removes: str | None = arg(None, doc="A path or glob; when it does not exist the command is not run.")
+    stdin: str | None = arg(None, doc="Text for its standard input.")
+    stdin_add_newline: bool = arg(True, doc="Put a newline after `stdin`.")
+    strip_empty_ends: bool = arg(True, doc="Take newlines off the ends of stdout and stderr.")
+    expand_argument_vars: bool = arg(True, doc="Expand $NAME and ~ in the words.")
+
+    required_one_of = (("cmd", "argv"),)
+    mutually_exclusive = (("cmd", "argv"),)
+
+
+def run(args: Arguments, ctx: Context) -> Steps:
+    try:
+        argv = list(args.argv) if args.argv is not None else shlex.split(args.cmd or "")
+    except ValueError as error:
+        raise TaskFailed(f"the command line cannot be split: {str(error).lower()}: {args.cmd}") from None
+    if not argv:
+        raise TaskFailed("the command is empty")
+    stdin = args.stdin or ""
+    if args.stdin is not None and args.stdin_add_newline:
+        stdin += "\n"
+    creates, removes = (commands.below(args.chdir, path) for path in (args.creates, args.removes))
+
+    def start() -> Completed:
+        words = argv
+        if args.expand_argument_vars and any("$" in word or word.startswith("~") for word in argv):
+            words = ctx.node.call("files", "expand", arguments=argv, environment=dict(ctx.environment))
+        return ctx.node.run(
+            words,
+            stdin=stdin.encode(),
+            cwd=args.chdir,
+            output=ctx.output,
+            creates=creates,
+            removes=removes,
+        )
+
+    return (
+        yield from commands.run(
+            ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends
+        )
+    )

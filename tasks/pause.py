@@ -1,0 +1,79 @@
+"""Stop for a while, or until someone answers; all hosts of the task share one pause.
+
+A dry run does not stop. Where nobody can answer (no terminal) a prompt is passed over with a warning.
+Returns start, stop, delta (seconds), user_input.
+"""
+
+import getpass
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from labctl.task_types import Args, Context, arg
+
+ON_CONTROLLER = True
+
+
+@dataclass(kw_only=True)
+class Arguments(Args):
+    seconds: float | None = arg(None, doc="How long.")
+    minutes: float | None = arg(None, doc="How long, in minutes.")
+    prompt: str | None = arg(None, doc="What to ask.")
+    echo: bool = arg(True, doc="Show what is typed.")
+
+    mutually_exclusive = (("seconds", "minutes"),)
+
+
+@dataclass
+class _Round:
+    """One pause: the hosts it was for, when it ends, and what was answered."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    hosts: set[str] = field(default_factory=set)
+    until: float = 0.0
+    answer: str | None = None
+
+
+def run(args: Arguments, ctx: Context) -> dict[str, Any]:
+    start, began = time.strftime("%Y-%m-%d %H:%M:%S"), time.monotonic()
+    answer = ""
+    if not ctx.check:
+        rounds = ctx.shared.setdefault("pause", {})
+        one = rounds.setdefault(str(ctx.mark), _Round())
+        answer = _join(one, args, ctx)
+    return {
+        "start": start,
+        "stop": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "delta": round(time.monotonic() - began, 3),
+        "user_input": answer,
+        "changed": False,
+    }
+
+
+def _join(one: _Round, args: Arguments, ctx: Context) -> str:
+    length = args.seconds if args.seconds is not None else (args.minutes or 0.0) * 60
+    timed = args.seconds is not None or args.minutes is not None
+    with one.lock:
+        if not one.hosts or ctx.host in one.hosts:  # the task is reached again: a new pause
+            one.hosts, one.until, one.answer = set(), time.monotonic() + length, None
+        one.hosts.add(ctx.host)
+        if not timed and one.answer is None:
+            one.answer = _ask(args, ctx)
+    if timed:
+        ctx.progress(args.prompt or f"pausing for {length:g} s")
+        ctx.wait(max(0.0, one.until - time.monotonic()))
+    return one.answer or ""
+
+
+def _ask(args: Arguments, ctx: Context) -> str:
+    prompt = args.prompt or "Press enter to continue, Ctrl-C to interrupt"
+    if not sys.stdin.isatty():
+        ctx.warn(f"no terminal to answer: {prompt}")
+        return ""
+    if not args.echo:
+        return getpass.getpass(f"{prompt}: ")
+    sys.stderr.write(f"{prompt}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\n")

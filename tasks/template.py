@@ -1,0 +1,99 @@
+"""Render a Jinja2 template of the controller into a file on the host.
+
+A relative `src` is sought in `templates/` of the role or playbook; `{% include %}` and `{% import %}` are sought
+beside it. The first line may set Jinja2's options: `#jinja2: lstrip_blocks: True`.
+Returns what `copy` returns.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import Mark, TaskFailed
+from labctl.files import Attributes, place
+from labctl.files.attributes import octal
+from labctl.files.content import Content
+from labctl.task_types import Args, Context, Steps, arg
+from labctl.variables.header import join_header
+from labctl.yaml import Text
+
+
+@dataclass(kw_only=True)
+class Arguments(Args):
+    src: str = arg(doc="The template, a file of the controller.")
+    dest: str = arg(doc="The path on the host; with a slash at the end a directory.")
+    mode: int | str | None = arg(None, doc="'0644', 'u=rw,g=r,o=', or 'preserve': as the template has it.")
+    owner: str | None = arg(None, doc="User the file belongs to.")
+    group: str | None = arg(None, doc="Group the file belongs to.")
+    backup: bool = arg(False, doc="Keep the old file beside the new one.")
+    force: bool = arg(True, doc="Replace a file that differs; if not, only make one that is missing.")
+    validate: str | None = arg(None, doc="A command that must accept the new file, as %s, before it is used.")
+    trim_blocks: bool = arg(True, doc="Leave out the newline after a block.")
+    lstrip_blocks: bool = arg(False, doc="Leave out white space before a block.")
+    newline_sequence: str = arg("\n", doc="What ends a line.", choices=("\n", "\r", "\r\n"))
+    block_start_string: str = arg("{%", doc="What begins a block.")
+    block_end_string: str = arg("%}", doc="What ends a block.")
+    variable_start_string: str = arg("{{", doc="What begins an expression.")
+    variable_end_string: str = arg("}}", doc="What ends an expression.")
+    comment_start_string: str = arg("{#", doc="What begins a comment.")
+    comment_end_string: str = arg("#}", doc="What ends a comment.")
+
+
+_OPTIONS = (
+    *("trim_blocks", "lstrip_blocks", "newline_sequence", "block_start_string", "block_end_string"),
+    *("variable_start_string", "variable_end_string", "comment_start_string", "comment_end_string"),
+)
+
+
+def run(args: Arguments, ctx: Context) -> Steps:
+    source = ctx.find("templates", args.src)
+    path = args.dest + source.name.removesuffix(".j2") if args.dest.endswith("/") else args.dest
+    stat = ctx.node.stat(path, follow=True, checksum=True)
+    if stat is not None and stat.type == "directory":
+        path = f"{path}/{source.name}"
+        stat = ctx.node.stat(path, follow=True, checksum=True)
+    content = Content.of(_render(args, ctx, source, path).encode())
+    mode = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else args.mode
+    values = yield from place(
+        ctx,
+        path,
+        content,
+        Attributes.of(mode, args.owner, args.group),
+        stat=stat,
+        backup=args.backup,
+        force=args.force,
+        validate=args.validate,
+    )
+    return {**values, "src": str(source)}
+
+
+def _render(args: Arguments, ctx: Context, source: Path, path: str) -> str:
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise TaskFailed(f"{source} is not UTF-8 text") from None
+    except OSError as error:
+        raise TaskFailed(f"{source}: {error.strerror}") from None
+    defaults = type(args).__dataclass_fields__
+    options = {n: getattr(args, n) for n in _OPTIONS if getattr(args, n) != defaults[n].default}
+    return ctx.template(
+        Text(join_header(text, options), Mark(str(source), 1, 1)), _about(source, path, args.src)
+    )
+
+
+def _about(source: Path, path: str, name: str) -> dict[str, Any]:
+    """The variables Ansible gives every template."""
+    info = source.stat()
+    return {
+        "ansible_managed": "Ansible managed",
+        "template_host": os.uname().nodename,
+        "template_uid": info.st_uid,
+        "template_path": str(source),
+        "template_fullpath": str(source.resolve()),
+        "template_name": name,
+        "template_destpath": path,
+        "template_mtime": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.st_mtime)),
+        "template_run_date": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }

@@ -1,0 +1,89 @@
+"""Wait on the host for a port or a path.
+
+`state`: `started`/`present` (it answers, it is there, and with `search_regex` says or holds the text),
+`stopped`/`absent`, `drained` (no connection to the port is left). The host itself looks every `sleep` seconds, all
+in one round trip. In a dry run it looks once and does not wait. Without port and path it waits `timeout`
+seconds. Returns elapsed (seconds), port, path, state, match_groups, match_groupdict.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from labctl.errors import TaskFailed
+from labctl.task_types import Args, Change, Context, Steps, arg
+
+
+@dataclass(kw_only=True)
+class Arguments(Args):
+    host: str = arg("127.0.0.1", doc="The address whose port is meant, as the host sees it.")
+    port: int | None = arg(None, doc="A TCP port.")
+    path: str | None = arg(None, doc="A file or directory of the host.")
+    search_regex: str | None = arg(None, doc="A text that the file holds, or that the port says first.")
+    state: str = arg(
+        "started",
+        doc="What to wait for.",
+        choices=("present", "started", "absent", "stopped", "drained"),
+    )
+    timeout: float = arg(300.0, doc="Give up after this many seconds.")
+    delay: float = arg(0.0, doc="Seconds before the first look.")
+    sleep: float = arg(1.0, doc="Seconds between two looks.")
+    connect_timeout: float = arg(5.0, doc="Seconds one connection may take.")
+    exclude_hosts: list[str] = arg([], doc="Addresses whose connections do not count for `drained`.")
+    msg: str | None = arg(None, doc="What to say when it does not happen.")
+
+    mutually_exclusive = (("port", "path"),)
+
+
+def run(args: Arguments, ctx: Context) -> Steps:
+    if args.port is None and args.path is None:
+        if args.state == "drained" or args.search_regex:
+            raise TaskFailed("it needs a port or a path")
+        yield Change(
+            f"wait of {args.timeout:g} s", lambda: ctx.wait(args.timeout), unknown="a dry run does not wait"
+        )
+        return {"elapsed": args.timeout, "changed": False}
+    if args.state == "drained" and args.port is None:
+        raise TaskFailed("state: drained needs a port")
+    what = f"{args.host}:{args.port}" if args.port is not None else str(args.path)
+    if args.search_regex:
+        what += f" with '{args.search_regex}'"
+    if ctx.check:
+        found = _look(args, ctx, timeout=0.0, delay=0.0)
+        if not found["reached"]:
+            reason = f"{found['detail']} now, and a dry run does not wait"
+            yield Change(f"wait for {what} to be {args.state}", lambda: None, unknown=reason)
+    else:
+        ctx.progress(f"waiting for {what} to be {args.state}")
+        found = _look(args, ctx, timeout=args.timeout, delay=args.delay)
+    values = {
+        "elapsed": round(found["elapsed"], 3),
+        "state": args.state,
+        "port": args.port,
+        "path": args.path,
+        "search_regex": args.search_regex,
+        "match_groups": found["match_groups"],
+        "match_groupdict": found["match_groupdict"],
+        "changed": False,
+    }
+    if not found["reached"] and not ctx.check:
+        said = f"after {args.timeout:g} s: {found['detail']}"
+        raise TaskFailed(args.msg or f"timed out waiting for {what} to be {args.state}, {said}", **values)
+    return values
+
+
+def _look(args: Arguments, ctx: Context, *, timeout: float, delay: float) -> dict[str, Any]:
+    answer: dict[str, Any] = ctx.node.call(
+        "waiting",
+        "wait_for",
+        host=args.host,
+        port=args.port,
+        path=args.path or "",
+        search_regex=args.search_regex,
+        state=args.state,
+        timeout=timeout,
+        delay=delay,
+        sleep=args.sleep,
+        connect_timeout=args.connect_timeout,
+        exclude_hosts=args.exclude_hosts,
+    )
+    return answer
