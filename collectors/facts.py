@@ -356,7 +356,6 @@ def default_ipv4(facts: dict[str, Any]) -> dict[str, Any]:
 def runtime() -> dict[str, Any]:
     facts: dict[str, Any] = {"cgroup": cgroups()}
     facts.update({name + "_version": None for name in PROGRAMS})
-    facts.update(versions())
     known = text("/proc/filesystems").split()
     facts["nfs"] = {
         "kernel_client": "nfs" in known or module("nfs"),
@@ -396,8 +395,8 @@ def module(name: str) -> bool:
     return any("/%s.ko" % name in text(folder + listing) for listing in ("modules.builtin", "modules.dep"))
 
 
-def versions() -> dict[str, str]:
-    """What each program says of itself; started together, given one second altogether."""
+def ask_versions() -> dict[int, tuple[str, int]]:
+    """Start the programs whose versions are facts: {where their answer comes: (name, process id)}."""
     running = {}
     for name in PROGRAMS:
         path = next((f for f in (place + name for place in PLACES) if os.access(f, os.X_OK)), None)
@@ -409,6 +408,11 @@ def versions() -> dict[str, str]:
         pid = os.posix_spawn(path, [path, "--version"], os.environ, file_actions=actions)
         os.close(inside)
         running[out] = (name, pid)
+    return running
+
+
+def versions(running: dict[int, tuple[str, int]]) -> dict[str, str]:
+    """What each program says of itself, given one second altogether."""
     said = dict.fromkeys(running, b"")
     deadline = time.monotonic() + 1.0
     waiting = set(running)
@@ -446,11 +450,13 @@ def main(argv: list[str]) -> int:
             sys.stderr.write("facts.py: no subset %r; there are %s\n" % (subset, ", ".join(GATHERERS)))
             return 2
     facts: dict[str, Any] = {}
+    running = ask_versions() if "runtime" in subsets else {}  # they answer while the rest is read
     for subset in subsets:
         try:
             facts.update(GATHERERS[subset]())
         except (OSError, ValueError, IndexError, KeyError) as error:  # an odd machine still has other facts
             MISSING[subset] = "%s: %s" % (type(error).__name__, error)
+    facts.update(versions(running))
     facts["facts_missing"] = MISSING
     sys.stdout.write(json.dumps(facts, sort_keys=True) + "\n")
     sys.stdout.flush()

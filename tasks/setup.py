@@ -70,24 +70,25 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
 
 
 def subsets(names: list[str], ctx: Context) -> list[str]:
-    """The subsets to gather, by Ansible's rules: `min` always unless '!min' is there, '!all' leaves only `min`, and
-    names that are only left out are left out of all."""
+    """The subsets to gather, by Ansible's rules: what is named is gathered, `min` always unless '!min' is there; names
+    that are only left out are left out of all, so '!all' leaves `min`."""
     valid = {"all": SUBSETS, **{name: (name,) for name in SUBSETS}}
     valid.update({name: (of,) for name, of in ANSIBLE.items()})
-    added: set[str] = set()
+    named: set[str] = set()
     removed: set[str] = set()
     for name in names:
         bare = name.removeprefix("!")
         if bare not in valid:
             hint = did_you_mean(bare, valid) or f"there are: all, {', '.join(SUBSETS)}"
             raise PlaybookError(f"there is no facts subset '{bare}'", mark=ctx.mark, hint=hint)
-        (removed if name.startswith("!") else added).update(valid[bare])
+        if name.startswith("!"):
+            removed.update(valid[bare])
+        elif name != "all":
+            named.update(valid[bare])
     if "!min" not in names:
-        removed.discard("min")
-        added.add("min")
-    if not any(not name.startswith("!") for name in names) and "!all" not in names:
-        added.update(SUBSETS)
-    return [name for name in SUBSETS if name in added - removed]
+        named.add("min")
+    everything = "all" in names or all(name.startswith("!") for name in names)
+    return [name for name in SUBSETS if name in named or (everything and name not in removed)]
 
 
 def gather(ctx: Context, wanted: list[str], timeout: float) -> dict[str, Any]:

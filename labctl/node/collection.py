@@ -104,7 +104,6 @@ class Collection:
         with self._lock:
             if self._lines == 0:
                 self.header = _typed(line, "header")
-                self._first.set()
             self._file.write(line + "\n")
             self._lines += 1
             self._last = line
@@ -112,6 +111,7 @@ class Collection:
             if now - self._flushed >= 1.0:
                 self._file.flush()
                 self._flushed = now
+        self._first.set()
 
     def stop(self) -> Collected:
         """End it and close the file. TaskFailed when it had ended by itself without its end line: then what
