@@ -159,12 +159,11 @@ def _table(title: str, rows: list[dict[str, Any]]) -> str:
         (str(row["item"]), row["required"], row["measured"], row["result"] + _because(row)) for row in rows
     ]
     widths = [max(len(line[i]) for line in (header, *cells)) for i in range(3)]
-    lines = [title]
-    for line in (header, tuple("-" * w for w in (*widths, 14)), *cells):
-        lines.append(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
-        )
-    return "".join(f"{line}\n" for line in lines)
+    lines = (header, tuple("-" * width for width in (*widths, 14)), *cells)
+    texts = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)) for line in lines
+    )
+    return "".join(f"{text.rstrip()}\n" for text in (title, *texts))
 
 
 def _because(row: Mapping[str, Any]) -> str:
