@@ -134,7 +134,7 @@ class PlainConsole:
     def _on_result(self, event: Event) -> None:
         status = Status(event.data["status"])
         looped = "results" in (event.data.get("result") or {})
-        if looped and status in (Status.OK, Status.CHANGED) and self._verbosity < 2:
+        if looped and status in (Status.OK, Status.CHANGED, Status.UNKNOWN) and self._verbosity < 2:
             self._hosts_left -= 1
         elif status in _BAD:
             self._bad.append(event)
@@ -172,7 +172,8 @@ class PlainConsole:
     def _dry_changes(self, event: Event, status: Status) -> list[str]:
         if not self._dry or status not in (Status.CHANGED, Status.UNKNOWN):
             return []
-        return [f"    would change: {clean(str(change))}" for change in event.data.get("changes") or ()]
+        word = "would change" if status is Status.CHANGED else "may change"
+        return [f"    {word}: {clean(str(change))}" for change in event.data.get("changes") or ()]
 
     def _show_diff(self, event: Event) -> None:
         for change in event.data.get("diff") or ():

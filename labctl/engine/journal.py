@@ -9,9 +9,10 @@ import json
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -89,7 +90,20 @@ def commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def _event_first(_logger: object, _method: str, record: dict[str, Any]) -> dict[str, Any]:
+def _import_structlog() -> Any:
+    """Without the console half of structlog, which would load rich: 0.1 s a journal has no use for."""
+    absent = "rich" not in sys.modules
+    if absent:
+        sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        import structlog
+    finally:
+        if absent:
+            del sys.modules["rich"]
+    return structlog
+
+
+def _event_first(_logger: object, _method: str, record: MutableMapping[str, Any]) -> dict[str, Any]:
     return {"event": record.pop("event"), **record}
 
 
@@ -97,8 +111,7 @@ class Journal:
     """Subscriber that keeps events.jsonl and logs/<host>.log; `start` and `end` write run.json."""
 
     def __init__(self, folder: Path) -> None:
-        import structlog
-
+        structlog = _import_structlog()
         self.folder = folder
         self._stream = (folder / "events.jsonl").open("a", encoding="utf-8")
         self._log = structlog.wrap_logger(
@@ -128,7 +141,7 @@ class Journal:
         self._head = {"labctl": __version__, "commit": commit(), "started": time.time(), **head}
         write_json(self.folder / "run.json", {**self._head, "ended": None, "exit_code": None})
 
-    def end(self, **tail: Any) -> None:
+    def end(self, tail: Mapping[str, Any]) -> None:
         whole = {**self._head, "ended": time.time(), **tail}
         if self._lost:
             whole["journal"] = "incomplete: the disk was full"

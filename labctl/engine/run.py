@@ -137,17 +137,14 @@ class _Session:
         shared.bus.emit(Kind.STATS, hosts=stats)
         self.meter.close()
         cost = self.meter.report()
-        shared.bus.emit(
-            Kind.RUN_END,
-            exit_code=code,
-            seconds=round(seconds, 3),
-            run_dir=str(shared.run_dir),
-            undone=undone,
-            self=cost,
-        )
-        self.journal.end(
-            exit_code=code, seconds=round(seconds, 3), recap=stats, undone=undone, self=cost, error=error
-        )
+        tail: dict[str, Any] = {
+            "exit_code": code,
+            "seconds": round(seconds, 3),
+            "undone": undone,
+            "self": cost,
+        }
+        shared.bus.emit(Kind.RUN_END, run_dir=str(shared.run_dir), **tail)
+        self.journal.end({**tail, "recap": stats, "error": error})
         self.journal.close()
         return RunResult(code, shared.run_dir, seconds, stats, tuple(undone))
 
