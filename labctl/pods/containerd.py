@@ -28,6 +28,10 @@ _NAMESPACE = "labctl"
 _SETTINGS = "/run/labctl/criu/criu.conf"
 _RESTORE = "/run/labctl/criu/runc-restore"
 VOLUMES = "volumes.tar"
+_FORGIVEN_AFTER = (
+    60.0  # so long a host that did not answer is asked with less patience: a pod waits elsewhere
+)
+_SECOND_CHANCE = 3.0
 
 
 class Containerd:
@@ -45,6 +49,7 @@ class Containerd:
     ) -> None:
         self._node, self._hosts, self._volume = node, tuple(hosts), volume
         self._patience = patience
+        self._silent: dict[str, float] = {}  # hosts that did not answer, and when that was
 
     def kind(self) -> Literal["containerd", "kubernetes"]:
         return "containerd"
@@ -101,11 +106,6 @@ class Containerd:
         if unreachable:
             raise unreachable
         return None
-
-    def applied_hash(self, name: str, node: str) -> str | None:
-        """The hash of the manifest the pod on this node was made from."""
-        found = self._call(node, "pods", "status", self._patience, pod=name)
-        return str(found["hash"]) if found else None
 
     def wait(self, pod: Pod, node: str, timeout: float, progress: Progress | None = None) -> Healthy:
         ready = [
@@ -262,6 +262,8 @@ class Containerd:
         a hung node which comes back later does not start what nobody waits for any more."""
         outcome: list[Any] = []
         failure: list[BaseException] = []
+        if time.monotonic() - self._silent.get(host, -_FORGIVEN_AFTER) < _FORGIVEN_AFTER:
+            timeout = min(timeout, _SECOND_CHANCE)
 
         def work() -> None:
             try:
@@ -278,7 +280,9 @@ class Containerd:
         if failure:
             raise failure[0]
         if not outcome:
+            self._silent[host] = time.monotonic()
             raise Unreachable(f"{host} did not answer within {timeout:g} s ({module}.{function})")
+        self._silent.pop(host, None)
         return outcome[0]
 
     def _container(
@@ -365,7 +369,7 @@ def _lease(arguments: dict[str, Any], node: Node, timeout: float) -> None:
 
 def _status(found: Mapping[str, Any], node: str) -> PodStatus:
     containers = {one["name"]: ContainerStatus(**one) for one in found["containers"]}
-    return PodStatus(found["pod"], node, found["address"], containers)
+    return PodStatus(found["pod"], node, found["address"], containers, found["hash"])
 
 
 def _where(pod: Pod, node: str, container: str | None) -> str:

@@ -54,6 +54,12 @@ class Image:
         return sum(self.blobs.values())
 
 
+def cached(recipe: Recipe, cache: Path) -> Image | None:
+    """The image of a recipe when it was built before and is whole."""
+    store = cache / "images"
+    return _cached(store / f"{recipe.key()}.json", store)
+
+
 def build(recipe: Recipe, cache: Path, progress: Progress) -> Image:
     """The image of a recipe, from the cache or built now. PlaybookError when a package cannot be had,
     EnvironmentProblem when this machine cannot build. Safe to call from many threads and processes."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
-from labctl.pods.model import Container, Pod, Readiness, Resources, Volume, VolumeMount
+from labctl.pods.model import ADDRESS, Container, Pod, Readiness, Resources, Volume, VolumeMount
 from labctl.pods.quantity import millicores, size_bytes
 
 # Fields of Kubernetes that are read; that may stand there but change nothing here; that are refused.
@@ -53,14 +55,30 @@ _VOLUME = (
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def load_pod(path: Path, text: str | None = None, patch: Mapping[str, Any] | None = None) -> Pod:
+def load_pod(
+    path: Path,
+    text: str | None = None,
+    patch: Mapping[str, Any] | None = None,
+    address: str | None = None,
+) -> Pod:
     """The Pod in a manifest file (or in `text`, when it was rendered from it), after a strategic merge patch:
-    mappings are merged, lists whose items have a `name` are merged by name, all else is replaced."""
+    mappings are merged, lists whose items have a `name` are merged by name, all else is replaced. `address`
+    is the pod's where the manifest names none."""
     document = yaml.load_file(str(path)) if text is None else yaml.load(text, str(path))
     mark = Mark(str(path), 1, 1)
     if not isinstance(document, yaml.Mapping):
         raise PlaybookError("a Pod manifest is a mapping", mark=mark)
-    return parse_pod(merge(document, patch or {}))
+    pod = parse_pod(merge(document, patch or {}))
+    if address and not pod.address:
+        pod = replace(pod, annotations={**pod.annotations, ADDRESS: address})
+    if pod.address:
+        try:
+            IPv4Address(pod.address)
+        except ValueError:
+            raise PlaybookError(
+                f"the pod's address '{pod.address}' is not an IPv4 address", mark=mark
+            ) from None
+    return pod
 
 
 def merge(base: Any, patch: Any) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 State = Literal["waiting", "running", "terminated"]
+ADDRESS = "labctl/address"
+STATEFUL = "labctl/stateful"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Pod:
 
     Two annotations are labctl's own: `labctl/address`, an address of the nodes' network that belongs to
     the pod and moves with it, and `labctl/stateful`, the names (separated by commas) of containers that
-    hold their state when asked by SIGUSR1 (see labctl.migration.hold)."""
+    save their state and hold when asked to (see `PodRuntime.save`)."""
 
     name: str
     namespace: str
@@ -79,17 +81,27 @@ class Pod:
 
     @property
     def address(self) -> str | None:
-        return self.annotations.get("labctl/address")
+        return self.annotations.get(ADDRESS)
 
     @property
     def stateful(self) -> tuple[str, ...]:
-        text = self.annotations.get("labctl/stateful", "")
+        text = self.annotations.get(STATEFUL, "")
         return tuple(name.strip() for name in text.split(",") if name.strip())
 
     @property
     def claim(self) -> str | None:
         """The claim of the pod's first shared volume."""
         return next((volume.claim for volume in self.volumes if volume.claim), None)
+
+    def with_env(self, env: Mapping[str, str]) -> Pod:
+        """The pod with `env` added to each container."""
+        changed = tuple(replace(c, env={**c.env, **env}) for c in self.containers)
+        return replace(self, containers=changed)
+
+    def url(self, path: str) -> str | None:
+        """Where the pod's first port answers at `path`; None without a port or an address."""
+        port = next((port for container in self.containers for port in container.ports), None)
+        return f"http://{self.address}:{port}{path}" if port and self.address else None
 
     def container(self, name: str) -> Container:
         return next(c for c in self.containers if c.name == name)
@@ -126,6 +138,7 @@ class PodStatus:
     node: str
     address: str | None
     containers: Mapping[str, ContainerStatus]
+    spec: str | None = None  # hash of what it was made from
 
     @property
     def running(self) -> list[str]:

@@ -10,13 +10,17 @@ class ImageError(Exception):
 
 
 def missing(name: str, digest: str, blobs: List[str]) -> Dict[str, Any]:
-    """{"present": whether this very image has the name here, "missing": digests that are not here}."""
+    """{"present": whether this very image has the name here, "named": whether any has, "missing": digests that
+    are not here}."""
+    named = False
     for line in _ctr("images", "ls", "name==%s" % name).splitlines()[1:]:
         fields = line.split()
-        if len(fields) > 2 and fields[0] == name and fields[2] == digest:
-            return {"present": True, "missing": []}
-    here = set(_ctr("content", "ls", "-q").split())
-    return {"present": False, "missing": [blob for blob in blobs if blob not in here]}
+        if len(fields) > 2 and fields[0] == name:
+            named = True
+            if fields[2] == digest:
+                return {"present": True, "named": True, "missing": []}
+    here = set(_ctr("content", "ls", "-q").split()) if blobs else set()
+    return {"present": False, "named": named, "missing": [blob for blob in blobs if blob not in here]}
 
 
 def load(path: str, name: str, digest: str) -> Dict[str, Any]:
