@@ -25,7 +25,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from labctl.node import agent_files
+from labctl.node import agent_files, agent_replace
 from labctl.node.agent_commands import Commands
 from labctl.node.agent_processes import Processes, become_subreaper
 
@@ -70,6 +70,7 @@ class Agent:
         self._writing = threading.Lock()
         self._counting = threading.Lock()
         self._idle = 0
+        self._ending = False
         self._heard = time.monotonic()
         self._buffer = bytearray()
         self._transfers: Dict[int, Transfer] = {}
@@ -164,6 +165,8 @@ class Agent:
         except Exception as error:
             values, data = {"error": "%s: %s" % (type(error).__name__, error), "errno": None}, b""
         values["id"] = request["id"]
+        if self._ending:  # what is killed on the way out has no result of its own
+            return
         try:
             self.send(values, data)
         except OSError:  # nobody listens any more
@@ -179,7 +182,9 @@ class Agent:
                 return
 
     def end(self) -> None:
+        self._ending = True
         try:
+            agent_replace.abandon_all()
             self._processes.kill_all()
         finally:
             os._exit(0)
@@ -206,7 +211,7 @@ class Agent:
         transfer = self._transfers[request["id"]]
         replacement = None
         try:
-            replacement = agent_files.Replacement(request)
+            replacement = agent_replace.Replacement(request)
             while True:
                 header, piece = transfer.next()
                 if header.get("abort"):
@@ -245,7 +250,12 @@ class Agent:
         self._transfers.pop(number, None)
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
 def _stop(*_: Any) -> None:
+    for number in SIGNALS:  # a second one must not cut the killing short
+        signal.signal(number, signal.SIG_IGN)
     raise Ended
 
 
@@ -261,7 +271,7 @@ def main() -> None:
     except OSError:  # it leads its session already
         pass
     become_subreaper()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, _stop)
     os.chdir("/")
     agent = Agent(source, sink)

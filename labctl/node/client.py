@@ -106,7 +106,7 @@ class AgentNode:
         digest, source = function_source(module)
         header = {"op": "call", "module": module, "function": function, "hash": digest}
         body = b"" if digest in self._shipped else source
-        values, _ = self._ask({**header, "arguments": arguments}, body, within=None)
+        values, _ = self._ask({**header, "arguments": arguments}, body, limited=False)
         self._shipped.add(digest)
         return values["value"]
 
@@ -228,10 +228,10 @@ class AgentNode:
         """End the agent; it kills what it still runs. Waits for that, 5 s at the most."""
         self._link.close()
 
-    def _ask(self, header: Header, body: bytes = b"", *, within: float | None = ANSWER_WITHIN) -> Frame:
+    def _ask(self, header: Header, body: bytes = b"", *, limited: bool = True) -> Frame:
         exchange = self._link.request(header, body)
         try:
-            frame = exchange.next(None if within is None else time.monotonic() + within)
+            frame = exchange.next(_soon() if limited else None)
         except BaseException:
             exchange.cancel()
             raise

@@ -12,33 +12,16 @@ number.
 
 from __future__ import annotations
 
-import errno
 import fnmatch
-import hashlib
-import itertools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import NodeError
-from labctl.node.api import Completed, FileType, Output, Stat
-
-
-@dataclass
-class Entry:
-    """One file of the fake file system; two names of one `Entry` are hard links."""
-
-    type: FileType
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    data: bytes = b""
-    target: str = ""
-    mtime: float = field(default_factory=time.time)
-    inode: int = field(default_factory=itertools.count(2).__next__)
+from labctl.node.api import Completed, Output, Stat
+from labctl.node.fake_files import Entry, FakeFiles, problem
 
 
 @dataclass
@@ -70,18 +53,13 @@ class FakeStream:
         return self.stop()
 
 
-class FakeNode:
+class FakeNode(FakeFiles):
     """See the module. `umask` is 0o022, the user is root unless `uid` says otherwise."""
 
     def __init__(self, host: str = "fake", *, uid: int = 0) -> None:
+        super().__init__()
         self._host = host
         self.uid = uid
-        self.users = {"root": 0, "daemon": 1, "www-data": 33, "user": 1000}
-        self.groups = {"root": 0, "daemon": 1, "www-data": 33, "user": 1000}
-        self.entries: dict[str, Entry] = {"/": Entry("directory", 0o755)}
-        for path in ("/etc", "/home", "/root", "/tmp", "/usr", "/var", "/srv"):  # noqa: S108
-            self.add_directory(path)
-        self.mount_points: set[str] = {"/"}
         self.log: list[Call] = []
         self.offset = 0.0
         self.closed = False
@@ -99,28 +77,6 @@ class FakeNode:
         return len(self.log)
 
     # ------------------------------------------------------------ what a test says
-
-    def add_file(
-        self, path: str, data: bytes = b"", *, mode: int = 0o644, owner: str = "root", group: str = "root"
-    ) -> Entry:
-        self._add_parents(path)
-        self.entries[path] = Entry("file", mode, self._uid(owner), self._gid(group), data)
-        return self.entries[path]
-
-    def add_directory(self, path: str, *, mode: int = 0o755) -> Entry:
-        self._add_parents(path)
-        self.entries[path] = Entry("directory", mode)
-        return self.entries[path]
-
-    def add_link(self, path: str, target: str) -> Entry:
-        self._add_parents(path)
-        self.entries[path] = Entry("link", 0o777, target=target)
-        return self.entries[path]
-
-    def _add_parents(self, path: str) -> None:
-        parent = os.path.dirname(path)
-        if parent not in self.entries:
-            self.add_directory(parent)
 
     def on(
         self,
@@ -192,11 +148,11 @@ class FakeNode:
 
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         self._note("read", path=path, limit=limit)
-        entry = self._existing(path)
+        entry = self.existing(path)
         if entry.type == "directory":
-            raise _problem("EISDIR", path)
+            raise problem("EISDIR", path)
         if limit is not None and len(entry.data) > limit:
-            raise _problem("EFBIG", path)
+            raise problem("EFBIG", path)
         return entry.data
 
     def write(
@@ -210,18 +166,18 @@ class FakeNode:
         backup: bool = False,
     ) -> str | None:
         self._note("write", path=path, data=data, mode=mode, owner=owner, group=group, backup=backup)
-        real = self._resolve(path)
+        real = self.resolve(path)
         old = self.entries.get(real)
         if old and old.type == "directory":
-            raise _problem("EISDIR", path)
-        self._parent_of(real)
+            raise problem("EISDIR", path)
+        self.parent_of(real)
         new = Entry("file", 0o644, self.uid, self.uid, data)
         if old:
             new.mode, new.uid, new.gid = old.mode, old.uid, old.gid
         if mode is not None:
             new.mode = mode
-        new.uid = new.uid if owner is None else self._uid(owner)
-        new.gid = new.gid if group is None else self._gid(group)
+        new.uid = new.uid if owner is None else self.uid_of(owner)
+        new.gid = new.gid if group is None else self.gid_of(group)
         kept = None
         if old and backup:
             kept = f"{real}.1.2026-01-01@00:00:00~"
@@ -237,56 +193,56 @@ class FakeNode:
 
     def stat(self, path: str, *, follow: bool = False, checksum: bool = False) -> Stat | None:
         self._note("stat", path=path, follow=follow, checksum=checksum)
-        real = self._resolve(path) if follow else self._resolve_parent(path)
-        return self._stat(path, self.entries[real], checksum=checksum) if real in self.entries else None
+        real = self.resolve(path) if follow else self.resolve_parent(path)
+        return self.describe(path, self.entries[real], checksum=checksum) if real in self.entries else None
 
     def list(self, path: str) -> list[Stat]:
         self._note("list", path=path)
-        real = self._resolve(path)
-        if self._existing(path).type != "directory":
-            raise _problem("ENOTDIR", path)
+        real = self.resolve(path)
+        if self.existing(path).type != "directory":
+            raise problem("ENOTDIR", path)
         inside = sorted(one for one in self.entries if one != "/" and os.path.dirname(one) == real)
         return [
-            self._stat(os.path.join(path, os.path.basename(one)), self.entries[one], checksum=False)
+            self.describe(os.path.join(path, os.path.basename(one)), self.entries[one], checksum=False)
             for one in inside
         ]
 
     def remove(self, path: str) -> bool:
         self._note("remove", path=path)
-        real = self._resolve_parent(path)
+        real = self.resolve_parent(path)
         tree = [one for one in self.entries if one == real or one.startswith(real.rstrip("/") + "/")]
         if self.mount_points & set(tree):
-            raise _problem("EBUSY", path)
+            raise problem("EBUSY", path)
         for one in tree:
             del self.entries[one]
         return bool(tree)
 
     def mkdir(self, path: str, *, mode: int | None = None, parents: bool = True) -> bool:
         self._note("mkdir", path=path, mode=mode, parents=parents)
-        real = self._resolve(path)
+        real = self.resolve(path)
         if real in self.entries:
             if self.entries[real].type != "directory":
-                raise _problem("EEXIST", path)
+                raise problem("EEXIST", path)
             return False
         if parents:
-            self._add_parents(real)
-        self._parent_of(real)
+            self.add_parents(real)
+        self.parent_of(real)
         self.entries[real] = Entry("directory", 0o755 if mode is None else mode, self.uid, self.uid)
         return True
 
     def link(self, target: str, path: str, *, hard: bool = False) -> None:
         self._note("link", target=target, path=path, hard=hard)
-        real = self._resolve_parent(path)
-        self._parent_of(real)
+        real = self.resolve_parent(path)
+        self.parent_of(real)
         if real in self.entries and self.entries[real].type == "directory":
-            raise _problem("EISDIR", path)
+            raise problem("EISDIR", path)
         self.entries[real] = (
-            self._existing(target) if hard else Entry("link", 0o777, self.uid, self.uid, target=target)
+            self.existing(target) if hard else Entry("link", 0o777, self.uid, self.uid, target=target)
         )
 
     def chmod(self, path: str, mode: int, *, follow: bool = True) -> None:
         self._note("chmod", path=path, mode=mode, follow=follow)
-        entry = self._existing(path, follow=follow)
+        entry = self.existing(path, follow=follow)
         if entry.type != "link":
             entry.mode = mode
 
@@ -294,9 +250,9 @@ class FakeNode:
         self, path: str, *, owner: str | None = None, group: str | None = None, follow: bool = True
     ) -> None:
         self._note("chown", path=path, owner=owner, group=group, follow=follow)
-        entry = self._existing(path, follow=follow)
-        entry.uid = entry.uid if owner is None else self._uid(owner)
-        entry.gid = entry.gid if group is None else self._gid(group)
+        entry = self.existing(path, follow=follow)
+        entry.uid = entry.uid if owner is None else self.uid_of(owner)
+        entry.gid = entry.gid if group is None else self.gid_of(group)
 
     def call(self, module: str, function: str, /, **arguments: Any) -> Any:
         self._note("call", module=module, function=function, **arguments)
@@ -333,78 +289,4 @@ class FakeNode:
         self.log.append(Call(op, arguments))
         for failing, path, errno_name in self._failures:
             if failing == op and path in (None, arguments.get("path")):
-                raise _problem(errno_name, arguments.get("path"))
-
-    def _resolve(self, path: str, depth: int = 0) -> str:
-        """The path with every link in it followed."""
-        if depth > 40:
-            raise _problem("ELOOP", path)
-        real = "/"
-        parts = os.path.normpath(path).strip("/").split("/")
-        for index, part in enumerate(parts):
-            real = os.path.join(real, part) if part else real
-            entry = self.entries.get(real)
-            if entry and entry.type == "link":
-                rest = os.path.join(os.path.dirname(real), entry.target, *parts[index + 1 :])
-                return self._resolve(rest, depth + 1)
-        return real
-
-    def _resolve_parent(self, path: str) -> str:
-        folder, name = os.path.split(os.path.normpath(path))
-        return os.path.join(self._resolve(folder), name)
-
-    def _existing(self, path: str, *, follow: bool = True) -> Entry:
-        real = self._resolve(path) if follow else self._resolve_parent(path)
-        if real not in self.entries:
-            raise _problem("ENOENT", path)
-        return self.entries[real]
-
-    def _parent_of(self, real: str) -> None:
-        parent = self.entries.get(os.path.dirname(real))
-        if parent is None:
-            raise _problem("ENOENT", real)
-        if parent.type != "directory":
-            raise _problem("ENOTDIR", real)
-
-    def _stat(self, path: str, entry: Entry, *, checksum: bool) -> Stat:
-        regular = entry.type == "file"
-        return Stat(
-            path=path,
-            type=entry.type,
-            mode=entry.mode,
-            uid=entry.uid,
-            gid=entry.gid,
-            owner=_name_of(self.users, entry.uid),
-            group=_name_of(self.groups, entry.gid),
-            size=len(entry.data),
-            mtime=entry.mtime,
-            atime=entry.mtime,
-            inode=entry.inode,
-            device=1,
-            links=max(1, sum(one is entry for one in self.entries.values())),
-            target=entry.target if entry.type == "link" else None,
-            checksum=hashlib.sha256(entry.data).hexdigest() if checksum and regular else None,
-        )
-
-    def _uid(self, name: str) -> int:
-        return _number(self.users, name, "user")
-
-    def _gid(self, name: str) -> int:
-        return _number(self.groups, name, "group")
-
-
-def _number(table: Mapping[str, int], name: str, kind: str) -> int:
-    if name in table:
-        return table[name]
-    if name.isdigit():
-        return int(name)
-    raise NodeError(f"there is no {kind} '{name}'", errno_name="EINVAL")
-
-
-def _name_of(table: Mapping[str, int], number: int) -> str:
-    return next((name for name, value in table.items() if value == number), str(number))
-
-
-def _problem(errno_name: str, path: str | None) -> NodeError:
-    text = os.strerror(getattr(errno, errno_name))
-    return NodeError(f"{path}: {text}" if path else text, errno_name=errno_name, path=path)
+                raise problem(errno_name, arguments.get("path"))

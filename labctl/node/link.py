@@ -166,9 +166,11 @@ class Link:
         data = struct.pack(">II", len(text), len(body)) + text + body
         try:
             with self._sending:
+                if self._reason is not None:
+                    raise self.lost()
                 self._pipe.send(data)
                 self._spoke = time.monotonic()
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ValueError) as error:  # ValueError: closed meanwhile
             self._end(f"the connection was lost ({error or type(error).__name__})")
             raise self.lost() from None
 
