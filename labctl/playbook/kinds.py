@@ -18,12 +18,21 @@ _PERCENT = re.compile(r"\d+(\.\d+)?%?\Z")
 
 
 class Refused(Exception):
-    """A value that is none of its kind: what was expected instead, and what was found."""
+    """A value that is none of its kind: what was expected instead, and what was found (a `message` says it
+    otherwise)."""
 
-    def __init__(self, expected: str, value: Any, hint: str | None = None, mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        expected: str,
+        value: Any,
+        hint: str | None = None,
+        mark: Mark | None = None,
+        message: str | None = None,
+    ) -> None:
         super().__init__(expected)
         self.expected = expected
         self.value = value
+        self.message = message
         self.hint = hint
         self.mark = mark
 
@@ -118,7 +127,11 @@ def variables(value: Any) -> Any:
     for name in mapping(value):
         if not is_identifier(name):
             raise Refused(
-                "a mapping of variables", value, f"{name!r} cannot be the name of one", value.key_mark(name)
+                "a mapping of variables",
+                value,
+                "letters, digits and '_'; no digit first",
+                value.key_mark(name),
+                f"{name!r} cannot be the name of a variable",
             )
     return value
 
@@ -177,14 +190,15 @@ def pattern(value: Any) -> Any:
 
 
 def describe_refusal(keyword: str, refused: Refused) -> str:
-    return f"'{keyword}' must be {refused.expected}, not {describe(refused.value)}"
+    return refused.message or f"'{keyword}' must be {refused.expected}, not {describe(refused.value)}"
 
 
 def _item(kind: Kind, item: Any, items: Sequence[Any], expected: str) -> Any:
     try:
         return kind(item)
     except Refused:
-        raise Refused(expected, item, None, _item_mark(items, items.index(item))) from None
+        index = next(n for n, each in enumerate(items) if each is item)
+        raise Refused(expected, item, None, _item_mark(items, index)) from None
 
 
 def _item_mark(items: Sequence[Any], index: int) -> Mark | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,15 +68,10 @@ class Problems:
             return None
         lines = self._source(mark.file)
         source = lines[mark.line - 1][mark.column - 1 :] if mark.line <= len(lines) else ""
-        if source[:1] in "|>":
-            return _in_block(text, offset, mark, lines)
         shift = 1 if source[:1] in "'\"" else 0
-        here = text[: offset + 1]
-        return (
-            Mark(mark.file, mark.line, mark.column + shift + offset)
-            if source[shift:].startswith(here)
-            else mark
-        )
+        if source[:1] not in "|>" and source[shift:].startswith(text[: offset + 1]):
+            return Mark(mark.file, mark.line, mark.column + shift + offset)
+        return _in_lines(text, offset, mark, lines) or mark
 
     def _source(self, file: str) -> list[str]:
         if file not in self._lines:
@@ -86,15 +82,21 @@ class Problems:
         return self._lines[file]
 
 
-def _in_block(text: str, offset: int, mark: Mark, lines: list[str]) -> Mark:
-    """Inside a `|` or `>` scalar, whose content starts on the line below its indicator."""
-    before = text[:offset]
-    row, start = mark.line + before.count("\n"), before.rfind("\n") + 1
-    end = text.find("\n", start)
-    content = text[start : end if end >= 0 else len(text)]
-    if row < len(lines) and content and (indent := lines[row].find(content)) >= 0:
-        return Mark(mark.file, row + 1, indent + offset - start + 1)
-    return mark
+def _in_lines(text: str, offset: int, mark: Mark, lines: list[str]) -> Mark | None:
+    """Inside a scalar over several lines, folded or not: on the lines below its start, each word of the
+    text is looked for after the one before it."""
+    row, column = (mark.line, 0) if lines[mark.line - 1 : mark.line] else (len(lines), 0)
+    if row and lines[row - 1][mark.column - 1 : mark.column] not in "|>":
+        row, column = row - 1, mark.column - 1
+    for word in re.finditer(r"\S+", text):
+        while row < len(lines) and (found := lines[row].find(word.group(), column)) < 0:
+            row, column = row + 1, 0
+        if row >= len(lines):
+            return None
+        column = found + len(word.group())
+        if word.end() > offset:
+            return Mark(mark.file, row + 1, found + offset - word.start() + 1)
+    return None
 
 
 def _as_playbook_error(error: LabctlError) -> PlaybookError:

@@ -67,7 +67,7 @@ def _entry(item: Any, mark: Mark, parent: Keywords, loader: Loader) -> Role | No
         hint = did_you_mean(str(param), keywords.ROLE)
         if why := keywords.refusal(str(param)):
             loader.problems.add(f"a role cannot have '{param}'", item.key_mark(param), why)
-        elif hint and abs(len(str(param)) - len(hint.split("'")[1])) < 2 and len(str(param)) > 3:
+        elif hint and abs(len(str(param)) - len(hint.split("'")[1])) < 2 and len(str(param)) > 2:
             loader.problems.warn(
                 f"'{param}' is taken as a parameter of role '{name}'; {hint}", item.key_mark(param)
             )
