@@ -94,10 +94,6 @@ def inventory_sources(args: argparse.Namespace) -> list[str]:
         return [chosen]
     if _DEFAULT_INVENTORY.exists():
         return [str(_DEFAULT_INVENTORY)]
-    from labctl.paths import builtin
-
-    if (lab := builtin("inventories") / "lab").exists():
-        return [str(lab)]
     raise UsageError("no inventory", hint="name one with -i FILE or $LABCTL_INVENTORY")
 
 
@@ -116,7 +112,7 @@ def console(args: argparse.Namespace) -> Subscriber:
         from labctl.console.jsonl import JsonLines
 
         return JsonLines(sys.stdout)
-    colour = terminal and not os.environ.get("NO_COLOR")
+    colour = terminal and not no_colour()
     if wanted == "live" and terminal:
         from labctl.console.live import LiveConsole
 
@@ -127,6 +123,10 @@ def console(args: argparse.Namespace) -> Subscriber:
 
     width = shutil.get_terminal_size((80, 24)).columns
     return PlainConsole(_print, verbosity=args.verbose, colour=colour, width=width)
+
+
+def no_colour() -> bool:
+    return bool(os.environ.get("NO_COLOR"))
 
 
 def _print(line: str) -> None:

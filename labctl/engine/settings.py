@@ -90,17 +90,25 @@ def lenient(node: Keywords, keyword: str, scope: Scope, *, default: bool = False
         return default
 
 
+def defaults(options: RunOptions) -> dict[str, Any]:
+    """What the command line says of connections, as the variables that would say it."""
+    given = {
+        "ansible_user": options.user,
+        "ansible_ssh_private_key_file": options.private_key,
+        "ansible_timeout": options.connect_timeout,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def access(node: Keywords, host: str, scope: Scope, options: RunOptions) -> Access:
     """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
     play, then the command line."""
     keywords = {
-        "ansible_user": text(node, "remote_user", scope) or options.user,
+        "ansible_user": text(node, "remote_user", scope),
         "ansible_port": text(node, "port", scope),
         "ansible_connection": text(node, "connection", scope),
-        "ansible_ssh_private_key_file": options.private_key,
-        "ansible_timeout": options.connect_timeout,
     }
-    given = {name: value for name, value in keywords.items() if value is not None}
+    given = {**defaults(options), **{name: value for name, value in keywords.items() if value is not None}}
     variables: Mapping[str, Any] = ChainMap(cast("MutableMapping[str, Any]", scope), given)  # only read
     settings = ConnectionSettings.from_variables(host, variables)
     return Access(settings, _become(node, scope, options))
