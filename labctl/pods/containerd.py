@@ -234,15 +234,16 @@ class Containerd:
         node: str,
         module: str,
         function: str,
+        /,
         *,
         extra: float = 0.0,
         lease: bool = False,
         **arguments: Any,
     ) -> dict[str, Any]:
-        timeout = self._patience + extra
+        limit = self._patience + extra
         if "plan" not in arguments:
             arguments["pod"] = pod.name
-        found = self._call(node, module, function, timeout, lease=lease, **arguments)
+        found = self._call(node, module, function, limit, lease=lease, **arguments)
         if error := found.get("error"):
             logs = {name: text for name, text in (found.get("logs") or {}).items() if text}
             said = "".join(f"\n{name} wrote:\n{text}" for name, text in logs.items())
@@ -256,32 +257,32 @@ class Containerd:
         return result
 
     def _call(
-        self, host: str, module: str, function: str, timeout: float, *, lease: bool = False, **arguments: Any
+        self, host: str, module: str, function: str, limit: float, /, *, lease: bool = False, **arguments: Any
     ) -> Any:
-        """A call that is given up after `timeout` seconds. With a `lease` the node is told when that is, so that
+        """A call that is given up after `limit` seconds. With a `lease` the node is told when that is, so that
         a hung node which comes back later does not start what nobody waits for any more."""
         outcome: list[Any] = []
         failure: list[BaseException] = []
         if time.monotonic() - self._silent.get(host, -_FORGIVEN_AFTER) < _FORGIVEN_AFTER:
-            timeout = min(timeout, _SECOND_CHANCE)
+            limit = min(limit, _SECOND_CHANCE)
 
         def work() -> None:
             try:
                 node = self._node(host)
                 if lease:
-                    _lease(arguments, node, timeout)
+                    _lease(arguments, node, limit)
                 outcome.append(node.call(module, function, **arguments))
             except BaseException as error:
                 failure.append(error)
 
         thread = threading.Thread(target=work, name=f"{host} {function}", daemon=True)
         thread.start()
-        thread.join(timeout)
+        thread.join(limit)
         if failure:
             raise failure[0]
         if not outcome:
             self._silent[host] = time.monotonic()
-            raise Unreachable(f"{host} did not answer within {timeout:g} s ({module}.{function})")
+            raise Unreachable(f"{host} did not answer within {limit:g} s ({module}.{function})")
         self._silent.pop(host, None)
         return outcome[0]
 

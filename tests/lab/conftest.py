@@ -116,3 +116,27 @@ def labctl() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def training_image(node) -> str:
+    """The training pod's image, on both workers; its name."""
+    import tempfile
+
+    from labctl.paths import cache_dir
+    from labctl.pods import images
+    from labctl.pods.recipe import load_recipe
+
+    recipe = load_recipe(ROOT / "workloads/training-pod/recipe.yml")
+    image = images.build(recipe, cache_dir(), lambda message, _fraction: print(message, file=sys.stderr))
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "image.tar"
+        images.archive(image, image.blobs, archive)
+        for worker in ("worker1", "worker2"):
+            here = node(worker).call("images", "missing", name=image.name, digest=image.digest, blobs=[])
+            if not here["present"]:
+                node(worker).put(archive, "/var/tmp/image.tar")
+                node(worker).call(
+                    "images", "load", path="/var/tmp/image.tar", name=image.name, digest=image.digest
+                )
+    return image.name
