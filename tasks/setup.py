@@ -61,7 +61,12 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     )
     missing = [name for name in wanted if not args.cached or name not in known["subsets"]]
     if missing:
-        known["facts"].update(gather(ctx, missing, args.gather_timeout))
+        found = gather(ctx, missing, args.gather_timeout)
+        reasons = {**known["facts"].get("facts_missing", {}), **found["facts_missing"]}
+        known["facts"].update(found)
+        known["facts"]["facts_missing"] = {
+            name: why for name, why in reasons.items() if known["facts"].get(name) is None
+        }
         known["subsets"] = sorted({*known["subsets"], *missing})
         path = ctx.run_dir / "facts" / f"{ctx.host}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

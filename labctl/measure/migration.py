@@ -92,7 +92,8 @@ class Downtime:
 
 
 def downtime(probes: Probes, started: float, regained: float | None) -> Downtime:
-    """The longest outage that overlaps [started, regained] (to the last probe when nothing was regained)."""
+    """The longest outage with a failed probe between `started` and `regained` (to the last probe when nothing
+    was regained), or that ends after `started`."""
     seen = probes.probes
     until = regained if regained is not None else (seen[-1].t if seen else started)
     worst = Downtime(0.0, 0.0, None, 0, silence(probes, Window(started, until)), probes.period)
@@ -109,7 +110,7 @@ def downtime(probes: Probes, started: float, regained: float | None) -> Downtime
         before = seen[i - 1].t if i else None
         after = seen[j].t if j < len(seen) else None
         outage = Window(seen[i].t if before is None else before, seen[j - 1].t if after is None else after)
-        if outage.end >= started and outage.start <= until and outage.seconds >= worst.at_least:
+        if outage.end > started and seen[i].t <= until and outage.seconds >= worst.at_least:
             reason = None
             if before is None:
                 reason = "the service had not answered before"
@@ -124,7 +125,7 @@ def downtime(probes: Probes, started: float, regained: float | None) -> Downtime
 def silence(probes: Probes, window: Window) -> float | None:
     """The longest time (s) without any answer that overlaps the window; None for fewer than two answers."""
     answers = sorted(probe.answered for probe in probes.probes if probe.ok)
-    spans = [b - a for a, b in pairwise(answers) if b >= window.start and a <= window.end]
+    spans = [b - a for a, b in pairwise(answers) if b > window.start and a < window.end]
     return max(spans, default=None)
 
 

@@ -67,7 +67,7 @@ class Collected:
 
 class Collection:
     """Start with the constructor; `stop` once. The file has every line that reached the controller, whatever
-    happens later; it is flushed every second."""
+    happens later; it is flushed five times a second, for those who read it while it grows."""
 
     def __init__(
         self, node: Node, program: Path, arguments: Mapping[str, Any], path: Path, *, name: str | None = None
@@ -108,7 +108,7 @@ class Collection:
             self._lines += 1
             self._last = line
             now = time.monotonic()
-            if now - self._flushed >= 1.0:
+            if now - self._flushed >= 0.2:
                 self._file.flush()
                 self._flushed = now
         self._first.set()
