@@ -64,7 +64,7 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
 
-    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
         settings = self._settings
         raise HostKeyMismatch(
             f"{settings.host}: the host key of {settings.address} port {settings.port} is not known: "
@@ -78,7 +78,7 @@ class _AcceptNew(paramiko.MissingHostKeyPolicy):
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
 
-    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
         remember(known_hosts_file(self._settings), hostname, key, self._settings)
 
 

@@ -119,7 +119,7 @@ def _explain(
     if NO_PYTHON in said or TOO_OLD in said:
         which = f"no '{settings.python}'" if settings.python else "no python3"
         if TOO_OLD in said:
-            which = f"only Python {said.split(TOO_OLD)[1].split()[0]}, and 3.8 is the oldest that will do"
+            which = f"only Python {said.partition(TOO_OLD)[2].split(maxsplit=1)[0]}, and 3.8 is the oldest that will do"
         return NoPython(
             f"host {host} has {which}",
             hint="use raw or script for what needs no Python, install it (raw: apt-get install -y python3), "

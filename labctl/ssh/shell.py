@@ -47,7 +47,7 @@ def run_there(
     try:
         if ready is None:
             _feed(channel, stdin)
-        timed_out = _collect(session, channel, collected, escalation, stdin, until)
+        timed_out = _collect(session, channel, collected, escalation=escalation, stdin=stdin, until=until)
         if timed_out:
             if timeout is None:
                 raise TaskTimeout(f"{host}: the command has not ended in time")
@@ -84,6 +84,7 @@ def _collect(
     session: Session,
     channel: paramiko.Channel,
     collected: Collected,
+    *,
     escalation: Escalation | None,
     stdin: bytes,
     until: float | None,
