@@ -55,12 +55,13 @@ def run(args: Arguments, ctx: Context) -> Steps:
         )
     edited = yield from _configure(args, ctx, found)
     if edited or not found["answers"]:
-        verb = "restarted" if edited else "started"
-        yield from _service.run(_service.arguments(name=args.service, state=verb), ctx)  # type: ignore[call-arg]
+        # A restart also starts what is down, and helps one that runs and does not answer.
+        restart = _service.arguments(name=args.service, state="restarted")  # type: ignore[call-arg]
+        yield from _service.run(restart, ctx)
         if not ctx.check:
             found = _look(ctx, args)
             if not found["answers"]:
-                raise TaskFailed(f"containerd on {ctx.host} does not answer after its service was {verb}")
+                raise TaskFailed(f"containerd on {ctx.host} does not answer after its service was restarted")
     return {"version": found["version"], "server": found["server"], "config_path": args.config_path}
 
 
