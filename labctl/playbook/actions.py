@@ -89,7 +89,10 @@ def read(
         if task_type is None:
             return None
     reader = _Arguments(short_name(name), task_type, problems)
+    before = len(problems.errors)
     arguments = reader.read(raw, data.value_mark(key), mark)
+    if len(problems.errors) > before:
+        return None
     _add_args_keyword(arguments, data, short_name(name), problems)
     return Action(
         short_name(name), task_type, arguments, reader.free_form, local=key == "local_action", mark=mark
@@ -273,6 +276,8 @@ def check_engine_arguments(action: Action, problems: Problems) -> None:
                     hint=did_you_mean(str(name), valid) or f"its arguments: {', '.join(valid)}",
                 )
             )
+    if any(name not in valid for name in given):
+        return
     needed = ("name", "role") if action.name.endswith("_role") else (valid[0],)
     needed = ("file", "dir") if action.name == "include_vars" else needed
     found = [name for name in needed if given.get(name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import yaml
-from labctl.errors import LabctlError, Mark, PlaybookError, did_you_mean
+from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.playbook.kinds import is_template
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import Keywords, Play, Role
@@ -109,12 +110,17 @@ def not_found(what: str, name: str, folders: list[Path], mark: Mark) -> Playbook
     """The error for a missing file: where it was looked for, and the nearest name there."""
     folders = list(dict.fromkeys(folders))
     for folder in folders:
-        near = (folder / name).parent
-        names = [entry.name for entry in near.iterdir()] if near.is_dir() else []
-        if hint := did_you_mean(Path(name).name, sorted(names)):
+        if hint := nearest_file((folder / name).parent, Path(name).name):
             return PlaybookError(f"{what} '{name}' does not exist", mark=mark, hint=hint)
     places = ", ".join(str(folder) for folder in folders)
     return PlaybookError(f"{what} '{name}' does not exist", mark=mark, hint=f"looked in: {places}")
+
+
+def nearest_file(folder: Path, name: str) -> str | None:
+    """A hint at the file in a folder whose name, its ending aside, is nearest."""
+    stems = {entry.stem: entry.name for entry in sorted(folder.iterdir())} if folder.is_dir() else {}
+    near = difflib.get_close_matches(Path(name).stem, stems, n=1)
+    return f"did you mean '{stems[near[0]]}'?" if near else None
 
 
 def search_folders(node: Keywords) -> list[Path]:

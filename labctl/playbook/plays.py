@@ -10,7 +10,7 @@ from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keywords
 from labctl.playbook.kinds import is_identifier
-from labctl.playbook.loader import Loader, find_file, not_found
+from labctl.playbook.loader import Loader, find_file, nearest_file, not_found
 from labctl.playbook.roles import import_role, read_roles
 from labctl.playbook.tasks import apply_block, read_entries, read_file
 from labctl.playbook.tree import Block, Entry, Keywords, Play, Playbook, PlaybookImport, Role, Task
@@ -29,9 +29,9 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
     file = Path(path)
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
-        names = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise PlaybookError(f"the playbook '{path}' {what}", hint=did_you_mean(file.name, sorted(names)))
-    playbook = Playbook(path=file, plays=_plays(file, None, loader))
+        raise PlaybookError(f"the playbook '{path}' {what}", hint=nearest_file(file.parent, file.name))
+    with loader.inside(file, Mark(path, 1, 1), "the playbook"):
+        playbook = Playbook(path=file, plays=_plays(file, None, loader))
     validate(playbook, loader)
     loader.problems.raise_all()
     playbook.warnings = loader.problems.warnings
