@@ -35,14 +35,14 @@ FAMILIES = {
     "Alpine": "alpine",
     "Gentoo": "gentoo",
 }
-PACKAGE_MANAGERS = (
-    ("/usr/bin/apt-get", "apt"),
-    ("/usr/bin/dnf", "dnf"),
-    ("/usr/bin/yum", "yum"),
-    ("/usr/bin/zypper", "zypper"),
-    ("/usr/bin/pacman", "pacman"),
-    ("/sbin/apk", "apk"),
-)
+PACKAGE_MANAGERS = {
+    "apt-get": "apt",
+    "dnf": "dnf",
+    "yum": "yum",
+    "zypper": "zypper",
+    "pacman": "pacman",
+    "apk": "apk",
+}
 PRODUCTS = (("kvm", "kvm"), ("qemu", "kvm"), ("vmware", "VMware"), ("virtualbox", "virtualbox"))
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "fuse", "ceph", "glusterfs", "9p")
 
@@ -87,7 +87,7 @@ def minimal() -> dict[str, Any]:
             "version": {"major": sys.version_info[0], "minor": sys.version_info[1]},
         },
         "service_mgr": os.path.basename(text("/proc/1/comm", "unknown")),
-        "pkg_mgr": next((name for path, name in PACKAGE_MANAGERS if os.path.exists(path)), "unknown"),
+        "pkg_mgr": next((name for tool, name in PACKAGE_MANAGERS.items() if program(tool)), "unknown"),
         "date_time": date_time(),
         "env": {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SHELL") if name in os.environ},
         "user_id": user.pw_name,
@@ -118,22 +118,18 @@ def fqdn(nodename: str) -> str:
 
 def date_time() -> dict[str, str]:
     now = time.time()
-    here, utc = time.localtime(now), time.gmtime(now)
+    forms = "date=%Y-%m-%d time=%H:%M:%S year=%Y month=%m day=%d hour=%H minute=%M second=%S weekday=%A tz=%Z tz_offset=%z"
+    known = [form.split("=") for form in forms.split()]
+    values = {name: time.strftime(form, time.localtime(now)) for name, form in known}
     return {
-        "date": time.strftime("%Y-%m-%d", here),
-        "time": time.strftime("%H:%M:%S", here),
-        "year": time.strftime("%Y", here),
-        "month": time.strftime("%m", here),
-        "day": time.strftime("%d", here),
-        "hour": time.strftime("%H", here),
-        "minute": time.strftime("%M", here),
-        "second": time.strftime("%S", here),
-        "weekday": time.strftime("%A", here),
+        **values,
         "epoch": str(int(now)),
-        "iso8601": time.strftime("%Y-%m-%dT%H:%M:%SZ", utc),
-        "tz": time.strftime("%Z", here),
-        "tz_offset": time.strftime("%z", here),
+        "iso8601": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
     }
+
+
+def program(name: str) -> str | None:
+    return next((place + name for place in PLACES if os.access(place + name, os.X_OK)), None)
 
 
 def hardware() -> dict[str, Any]:
@@ -141,10 +137,9 @@ def hardware() -> dict[str, Any]:
     for line in text("/proc/meminfo").splitlines():
         key, _, value = line.partition(":")
         memory[key] = int(value.split()[0]) // 1024
-    total, free = memory.get("MemTotal"), memory.get("MemFree")
-    facts = {
-        "memtotal_mb": total,
-        "memfree_mb": free,
+    return {
+        "memtotal_mb": memory.get("MemTotal"),
+        "memfree_mb": memory.get("MemFree"),
         "memavailable_mb": memory.get("MemAvailable"),
         "swaptotal_mb": memory.get("SwapTotal"),
         "swapfree_mb": memory.get("SwapFree"),
@@ -153,14 +148,6 @@ def hardware() -> dict[str, Any]:
         **processors(),
         **virtualization(),
     }
-    if total is not None and free is not None:
-        cached = memory.get("Cached", 0) + memory.get("Buffers", 0)
-        facts["memory_mb"] = {
-            "real": {"total": total, "free": free, "used": total - free},
-            "nocache": {"free": free + cached, "used": total - free - cached},
-            "swap": {"total": facts["swaptotal_mb"], "free": facts["swapfree_mb"]},
-        }
-    return facts
 
 
 def processors() -> dict[str, Any]:
@@ -220,15 +207,10 @@ def measure(mount: dict[str, Any]) -> None:
     except OSError as error:
         mount["error"] = error.strerror
         return
-    mount.update(
-        size_available=size.f_frsize * size.f_bavail,
-        block_size=size.f_frsize,
-        block_total=size.f_blocks,
-        block_available=size.f_bavail,
-        inode_total=size.f_files,
-        inode_available=size.f_favail,
-        size_total=size.f_frsize * size.f_blocks,
-    )
+    mount.update(block_size=size.f_frsize, block_total=size.f_blocks, block_available=size.f_bavail)
+    mount.update(inode_total=size.f_files, inode_available=size.f_favail)
+    mount["size_available"] = size.f_frsize * size.f_bavail
+    mount["size_total"] = size.f_frsize * size.f_blocks
 
 
 def unescape(field: str) -> str:
@@ -399,7 +381,7 @@ def ask_versions() -> dict[int, tuple[str, int]]:
     """Start the programs whose versions are facts: {where their answer comes: (name, process id)}."""
     running = {}
     for name in PROGRAMS:
-        path = next((f for f in (place + name for place in PLACES) if os.access(f, os.X_OK)), None)
+        path = program(name)
         if path is None:
             MISSING[name + "_version"] = "not installed"
             continue

@@ -92,8 +92,8 @@ class Downtime:
 
 
 def downtime(probes: Probes, started: float, regained: float | None) -> Downtime:
-    """The longest outage with a failed probe between `started` and `regained` (to the last probe when nothing
-    was regained), or that ends after `started`."""
+    """The longest outage that ended after `started` and whose first failed probe was sent by `regained` (by
+    the last probe when nothing was regained)."""
     seen = probes.probes
     until = regained if regained is not None else (seen[-1].t if seen else started)
     worst = Downtime(0.0, 0.0, None, 0, silence(probes, Window(started, until)), probes.period)
