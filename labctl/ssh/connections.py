@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labctl.errors import ConnectionLost, Unreachable
@@ -13,6 +14,8 @@ from labctl.ssh.launch import Escalation, agent_command, local_argv, start_agent
 from labctl.ssh.settings import Become, ConnectionSettings
 
 if TYPE_CHECKING:
+    import paramiko
+
     from labctl.ssh.transport import Session
 
 
@@ -23,6 +26,22 @@ class _Host:
         self.lock = threading.Lock()
         self.session: Session | None = None
         self.agents: dict[str | None, AgentNode] = {}
+
+    def execute(
+        self, settings: ConnectionSettings, line: str, environment: Mapping[str, str] | None = None
+    ) -> paramiko.Channel:
+        """Start a command line, over the transport that is open or a new one: an old one may have died
+        unnoticed. The lock is held."""
+        from labctl.ssh.transport import Session
+
+        if self.session and self.session.alive:
+            try:
+                return self.session.execute(line, environment)
+            except Unreachable:
+                if self.session.alive:  # it lives and refuses
+                    raise
+        self.session = Session(settings)
+        return self.session.execute(line, environment)
 
     def take(self) -> tuple[list[AgentNode], Session | None]:
         agents, session = list(self.agents.values()), self.session
@@ -52,7 +71,7 @@ class Connections:
             if settings.connection == "local":
                 agent = _local_agent(settings, escalation)
             else:
-                agent = _remote_agent(self._session(host, settings), settings, escalation)
+                agent = _remote_agent(host, settings, escalation)
             host.agents[user] = agent
             return agent
 
@@ -78,9 +97,14 @@ class Connections:
         from labctl.ssh.shell import run_there
 
         host = self._host(settings)
-        with host.lock:
-            session = self._session(host, settings)
-        return run_there(session, command, escalation, stdin=stdin, timeout=timeout, output=output)
+
+        def execute(line: str, environment: Mapping[str, str]) -> paramiko.Channel:
+            with host.lock:
+                return host.execute(settings, line, environment)
+
+        return run_there(
+            execute, settings.host, command, escalation, stdin=stdin, timeout=timeout, output=output
+        )
 
     def drop(self, host: str) -> None:
         """Forget what is open to a host of this inventory name; the next use connects again."""
@@ -115,28 +139,12 @@ class Connections:
                 raise ConnectionLost(f"{settings.host}: the connections of this run are closed")
             return self._hosts.setdefault(settings, _Host())
 
-    @staticmethod
-    def _session(host: _Host, settings: ConnectionSettings) -> Session:
-        from labctl.ssh.transport import Session
 
-        if host.session is None or not host.session.alive:
-            host.session = Session(settings)
-        return host.session
-
-
-def _remote_agent(session: Session, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
-    import paramiko
-
+def _remote_agent(host: _Host, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
     from labctl.ssh.channel import ChannelPipe
 
-    with session.bounded(settings.connect_timeout * 2) as expired:
-        try:
-            channel = session.channel()
-            channel.exec_command(agent_command(settings, escalation))
-        except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
-            said = "sshd does not answer" if expired.is_set() else str(error)
-            raise Unreachable(f"{settings.host}: no command can be started: {said}") from None
-        return start_agent(ChannelPipe(channel), settings, escalation)
+    channel = host.execute(settings, agent_command(settings, escalation))
+    return start_agent(ChannelPipe(channel), settings, escalation)
 
 
 def _local_agent(settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:

@@ -8,14 +8,14 @@ import shlex
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 
 import paramiko
 
-from labctl.errors import ConnectionLost, LabctlError, TaskTimeout, Unreachable
+from labctl.errors import ConnectionLost, LabctlError, TaskTimeout
 from labctl.node.api import Completed, Output
 from labctl.ssh.collected import Collected, command_line, end_of, ready_mark
 from labctl.ssh.launch import Escalation
-from labctl.ssh.transport import Session
 
 HELD_OPEN = 0.25  # seconds to wait for more output after the exit status: a daemon may hold the channel open
 QUIET = 15.0  # seconds without output until sshd is asked whether it lives, and again to answer
@@ -23,8 +23,12 @@ QUIET = 15.0  # seconds without output until sshd is asked whether it lives, and
 _MARK = "LC_LABCTL"
 
 
+Execute = Callable[[str, Mapping[str, str]], paramiko.Channel]
+
+
 def run_there(
-    session: Session,
+    execute: Execute,
+    host: str,
     command: str,
     escalation: Escalation | None,
     *,
@@ -33,25 +37,17 @@ def run_there(
     output: Output | None,
     kill: bool = True,
 ) -> Completed:
-    host, mark, ready = session.settings.host, secrets.token_hex(8), ready_mark(escalation)
+    """`execute` starts a command line with these environment variables and gives its channel."""
+    mark, ready = secrets.token_hex(8), ready_mark(escalation)
     line = shlex.join(command_line(command, escalation, ready)) if escalation else command
     until, start, collected = end_of(timeout), time.time(), Collected(output, ready)
-    with session.bounded(session.settings.connect_timeout):
-        try:
-            channel = session.channel()
-            if kill:
-                channel.set_environment_variable(_MARK, mark)
-            channel.exec_command(line)
-        except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
-            raise Unreachable(f"{host}: no command can be started: {error}") from None
+    channel = execute(line, {_MARK: mark} if kill else {})
     try:
-        if ready is None:
-            _feed(channel, stdin)
-        timed_out = _collect(session, channel, collected, escalation=escalation, stdin=stdin, until=until)
+        timed_out = _collect(channel, collected, host=host, escalation=escalation, stdin=stdin, until=until)
         if timed_out:
             if timeout is None:
                 raise TaskTimeout(f"{host}: the command has not ended in time")
-        elif not channel.exit_status_ready() and not session.alive:
+        elif not channel.exit_status_ready() and not _transport(channel).is_active():
             raise ConnectionLost(f"{host}: the connection was lost")
         rc = channel.recv_exit_status() if channel.exit_status_ready() else -signal.SIGKILL
         if ready and not collected.ready and not timed_out and escalation:
@@ -61,8 +57,14 @@ def run_there(
     finally:
         unfinished = not channel.exit_status_ready()
         channel.close()
-        if kill and unfinished and session.alive:
-            _kill(session, mark, escalation)
+        if kill and unfinished and collected.ready and _transport(channel).is_active():
+            _kill(execute, host, mark, escalation)
+
+
+def _transport(channel: paramiko.Channel) -> paramiko.Transport:
+    transport = channel.get_transport()
+    assert transport is not None
+    return transport
 
 
 def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
@@ -81,10 +83,10 @@ def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
 
 
 def _collect(
-    session: Session,
     channel: paramiko.Channel,
     collected: Collected,
     *,
+    host: str,
     escalation: Escalation | None,
     stdin: bytes,
     until: float | None,
@@ -92,9 +94,12 @@ def _collect(
     """Read until the command has ended; True when `until` came first."""
     poll = select.poll()
     poll.register(channel.fileno(), select.POLLIN)
-    password_given = fed = collected.ready
+    password_given, fed = collected.ready, False
     heard, probe = time.monotonic(), None
     while True:
+        if collected.ready and not fed:
+            _feed(channel, stdin)
+            fed = True
         now = time.monotonic()
         if until is not None and now >= until:
             return True
@@ -110,15 +115,12 @@ def _collect(
             channel.sendall((escalation.become.password or "").encode() + b"\n")
             password_given = True
         elif escalation and not collected.ready and collected.talk.count(escalation.prompt.encode()) > 1:
-            raise escalation.wrong_password(session.settings.host)
-        if collected.ready and not fed:
-            _feed(channel, stdin)
-            fed = True
+            raise escalation.wrong_password(host)
         if time.monotonic() - heard > QUIET:
-            probe = probe or _Probe(session)
+            probe = probe or _Probe(_transport(channel))
             if probe.failed():
-                session.close()
-                raise ConnectionLost(f"{session.settings.host}: no sign of life for {2 * QUIET:.0f} s")
+                _transport(channel).close()
+                raise ConnectionLost(f"{host}: no sign of life for {2 * QUIET:.0f} s")
             if probe.answered:
                 heard, probe = time.monotonic(), None
 
@@ -137,10 +139,10 @@ def _read(channel: paramiko.Channel, collected: Collected) -> bool:
 class _Probe:
     """Asks sshd for an answer; a frozen node acknowledges TCP but gives none."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, transport: paramiko.Transport) -> None:
         self._started = time.monotonic()
         self._thread = threading.Thread(
-            target=session.transport.global_request, args=("keepalive@openssh.com",), daemon=True
+            target=transport.global_request, args=("keepalive@openssh.com",), daemon=True
         )
         self._thread.start()
 
@@ -152,7 +154,7 @@ class _Probe:
         return self._thread.is_alive() and time.monotonic() - self._started > QUIET
 
 
-def _kill(session: Session, mark: str, escalation: Escalation | None) -> None:
+def _kill(execute: Execute, host: str, mark: str, escalation: Escalation | None) -> None:
     """As well as it can be done: sshd itself ends nothing when a channel closes, and does not pass signals
     on for root, so a second command kills whatever carries the mark in its environment."""
     script = (
@@ -161,7 +163,14 @@ def _kill(session: Session, mark: str, escalation: Escalation | None) -> None:
     )
     try:
         run_there(
-            session, f"/bin/sh -c '{script}'", escalation, stdin=b"", timeout=5.0, output=None, kill=False
+            execute,
+            host,
+            f"/bin/sh -c '{script}'",
+            escalation,
+            stdin=b"",
+            timeout=5.0,
+            output=None,
+            kill=False,
         )
     except LabctlError:
         return

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,14 +84,28 @@ class Session:
     def alive(self) -> bool:
         return bool(self.transport.is_active())
 
-    def channel(self) -> paramiko.Channel:
-        try:
-            return self.transport.open_session(timeout=self.settings.connect_timeout)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(
-                f"{self.settings.host}: sshd opens no channel: {error or 'connection lost'}",
-                hint="sshd allows MaxSessions (10) channels per connection; is it answering at all?",
-            ) from None
+    def execute(self, command: str, environment: Mapping[str, str] | None = None) -> paramiko.Channel:
+        """Start a command line under the user's login shell. The session is closed when it does not answer in
+        time, and left when it only refuses. Raises Unreachable."""
+        host, timeout = self.settings.host, self.settings.connect_timeout
+        with self.bounded(timeout) as expired:
+            try:
+                channel = self.transport.open_session(timeout=timeout)
+                for name, value in (environment or {}).items():
+                    channel.set_environment_variable(name, value)
+                channel.exec_command(command)
+            except paramiko.ChannelException as error:
+                raise Unreachable(
+                    f"{host}: sshd refuses another channel: {error}",
+                    hint="sshd allows MaxSessions (10 unless set otherwise) of them per connection",
+                ) from None
+            except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
+                self.close()
+                reason = (
+                    f"no answer within {timeout:g} s" if expired.is_set() else str(error) or "connection lost"
+                )
+                raise Unreachable(f"{host}: sshd starts no command: {reason}") from None
+        return channel
 
     @contextmanager
     def bounded(self, seconds: float) -> Iterator[threading.Event]:

@@ -382,6 +382,16 @@ class TestFrozen:
             os.kill(pid, signal.SIGKILL)
         assert connections.shell(settings, "echo again").text() == "again\n"
 
+    def test_a_transport_that_died_unnoticed_is_replaced(self, sshd, connections):
+        """The far end is frozen, as after a cut cable: the next use waits for an answer, then connects anew."""
+        settings = sshd.settings(connect_timeout=1)
+        pid = int(connections.shell(settings, "echo $PPID").text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert connections.node(settings).run(["true"]).rc == 0
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
 
 class TestShell:
     def test_output_status_stdin(self, sshd, connections):
