@@ -75,7 +75,7 @@ class Result:
         if no_log:
             kept = ("changed", "failed", "unreachable", "skipped", "attempts")
             return {"censored": CENSORED, **{key: values[key] for key in kept if key in values}}
-        return {key: value for key, value in values.items() if not str(key).startswith("_labctl")}
+        return {key: value for key, value in values.items() if not str(key).startswith("_ansible_")}
 
 
 def failed(message: str, *, mark: Mark | None = None, **values: Any) -> Result:
