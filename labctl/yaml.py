@@ -102,6 +102,8 @@ def load_all(text: str, name: str = "<string>") -> list[Any]:
         raise _syntax_error(error, name, text) from None
     except pyyaml.YAMLError as error:
         raise YamlError(f"{name}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise YamlError(f"{name}: not valid YAML: nested too deeply") from None
     finally:
         loader.dispose()
 
@@ -138,27 +140,33 @@ class _Builder:
         self.name = name
         self.loader: Any = None
         self._built: dict[int, Any] = {}
+        self._open: set[int] = set()
 
     def _mark(self, node: Any) -> Mark:
         return Mark(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def build(self, node: Any) -> Any:
+        if id(node) in self._open:
+            raise YamlError("an anchor cannot stand for something that holds it", mark=self._mark(node))
         if id(node) in self._built:
             return self._built[id(node)]
-        if isinstance(node, pyyaml.MappingNode):
-            return self._mapping(node)
-        if isinstance(node, pyyaml.SequenceNode):
-            sequence = Sequence(self._mark(node))
-            self._built[id(node)] = sequence
-            for child in node.value:
-                sequence.append(self.build(child))
-                sequence.item_marks.append(self._mark(child))
-            return sequence
-        return self._scalar(node)
+        if isinstance(node, pyyaml.ScalarNode):
+            return self._scalar(node)
+        self._open.add(id(node))
+        is_mapping = isinstance(node, pyyaml.MappingNode)
+        built = self._built[id(node)] = self._mapping(node) if is_mapping else self._sequence(node)
+        self._open.discard(id(node))
+        return built
+
+    def _sequence(self, node: Any) -> Sequence:
+        sequence = Sequence(self._mark(node))
+        for child in node.value:
+            sequence.append(self.build(child))
+            sequence.item_marks.append(self._mark(child))
+        return sequence
 
     def _mapping(self, node: Any) -> Mapping:
         mapping = Mapping(self._mark(node))
-        self._built[id(node)] = mapping
         merged: list[Any] = []
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":

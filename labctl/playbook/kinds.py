@@ -174,7 +174,7 @@ def batches(value: Any) -> Any:
 
 def one_of(*choices: str) -> Kind:
     def check(value: Any) -> Any:
-        if is_template(value) or value in choices:
+        if is_template(value) or str(value).removeprefix("ansible.builtin.") in choices:
             return value
         raise Refused(f"one of {', '.join(choices)}", value, did_you_mean(str(value), choices))
 

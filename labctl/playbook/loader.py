@@ -51,7 +51,7 @@ class Loader:
         """Read a file once at a time; False, and a problem noted, when it is being read already."""
         key = path.resolve()
         if key in self.reading:
-            self.problems.add(f"{what} '{path}' imports itself", mark, "include_tasks can be conditional")
+            self.problems.add(f"{what} imports itself", mark, "what is included during the run can end")
             yield False
             return
         self.reading.append(key)

@@ -30,7 +30,7 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
         raise PlaybookError(f"the playbook '{path}' {what}", hint=nearest_file(file.parent, file.name))
-    with loader.inside(file, Mark(path, 1, 1), "the playbook"):
+    with loader.inside(file, Mark(path, 1, 1), f"the playbook '{file}'"):
         playbook = Playbook(path=file, plays=_plays(file, None, loader))
     validate(playbook, loader)
     loader.problems.raise_all()
@@ -134,7 +134,7 @@ def _imported(data: yaml.Mapping, path: Path, parent: Keywords | None, loader: L
     if file is None:
         loader.problems.errors.append(not_found("the playbook", name, [path.parent], mark))
         return []
-    with loader.inside(file, mark, "the playbook") as free:
+    with loader.inside(file, mark, f"the playbook '{file}'") as free:
         return _plays(file, node, loader) if free else []
 
 

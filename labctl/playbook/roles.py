@@ -124,7 +124,8 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
     )
     files = call.files
     role.parts = tuple(f"{part}={chosen}" for part, chosen in sorted(files.items()))
-    with loader.inside(path, mark, "the role") as free:
+    being_read = path / "tasks" / files.get("tasks", "main")
+    with loader.inside(being_read, mark, f"the role '{role.name}'") as free:
         if free:
             _read_meta(role, loader)
             role.defaults = _variables(role, "defaults", files.get("defaults"), mark, loader)

@@ -224,7 +224,7 @@ def _import(
     path = _imported_file(action, block, loader)
     if path is None:
         return []
-    with loader.inside(path, action.mark, "the task file") as free:
+    with loader.inside(path, action.mark, f"the task file '{path}'") as free:
         if free:
             block.source = str(path)
             block.block = read_file(path, block, loader, handlers=handlers)

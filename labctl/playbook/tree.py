@@ -104,11 +104,6 @@ class Keywords:
                 found.extend(node.environment if isinstance(node.environment, list) else [node.environment])
         return found
 
-    def become_settings(self) -> dict[str, Any]:
-        """`become`, `become_user` and `become_method` as inherited, those given only."""
-        names = ("become", "become_user", "become_method")
-        return {name: value for name in names if (value := self.inherited(name)) is not None}
-
     @property
     def play(self) -> Play:
         return next(node for node in self.ancestors() if isinstance(node, Play))
@@ -348,17 +343,12 @@ class Play(Keywords):
                     found.append(handler)
         return [*found, *_handlers(self.own_handlers)]
 
-    def find_handlers(
-        self, notification: str, extra: Sequence[Handler] = (), render: Callable[[str], str] = str
-    ) -> list[Handler]:
-        """Whom a notification wakes: the handler of that name (the last one defined), and every handler
-        listening to it. `extra` are handlers of roles included at run time."""
-        return select_handlers([*self.handlers(), *extra], notification, render)
-
 
 def select_handlers(
     handlers: Sequence[Handler], notification: str, render: Callable[[str], str] = str
 ) -> list[Handler]:
+    """Whom a notification wakes: the handler of that name (the last one defined), and every handler
+    listening to it. `render` renders handlers' names."""
     named = [h for h in handlers if h.name and h.answers_to(notification, render(h.name))]
     listening = [h for h in handlers if notification in h.listen and h not in named[-1:]]
     return [*named[-1:], *listening]

@@ -89,6 +89,17 @@ def test_an_alias_to_nothing_is_an_error() -> None:
     assert failure("a: *nothing\n").mark == Mark("f.yml", 1, 4)
 
 
+def test_an_anchor_that_holds_itself() -> None:
+    error = failure("a: &x\n  - b: *x\n")
+    assert error.mark == Mark("f.yml", 1, 4)
+    assert "holds it" in error.message
+
+
+def test_nesting_without_end_has_a_message_not_a_traceback() -> None:
+    with pytest.raises(YamlError, match="too deeply"):
+        load("[" * 5000 + "]" * 5000)
+
+
 def test_documents() -> None:
     assert load("") is None
     assert load_all("--- 1\n--- 2\n") == [1, 2]

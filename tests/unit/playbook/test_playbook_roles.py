@@ -3,7 +3,7 @@
 import pytest
 
 from labctl.errors import PlaybookError
-from labctl.playbook import Role, Task, list_hosts, list_tags, list_tasks, load_role, walk
+from labctl.playbook import Role, Task, list_hosts, list_tags, list_tasks, load_role, select_handlers, walk
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_role_has_tasks_handlers_defaults_and_variables(book) -> None:
     assert task.role_params() == {"p": 1, "q": 2}
     assert task.block_vars() == {}
     assert task.label() == "r : debug"
-    assert [handler.label() for handler in play.find_handlers("r : h")] == ["r : h"]
+    assert [handler.label() for handler in select_handlers(play.handlers(), "r : h")] == ["r : h"]
 
 
 def test_dependencies_run_first_and_once(roles) -> None:
@@ -96,6 +96,16 @@ def test_a_role_imports_files_of_its_own_tasks_folder(roles) -> None:
         entry.name for entry in walk(roles.load("- hosts: all\n  roles: [web]\n").plays[0].roles[0].tasks)
     ]
     assert names == [None, None, "last", None]
+
+
+def test_a_role_may_import_another_part_of_itself(roles) -> None:
+    roles.file("roles/common/tasks/main.yml", "- import_role: {name: common, tasks_from: part}\n")
+    roles.file("roles/common/tasks/part.yml", "- name: part\n  debug:\n")
+    assert run_order(roles.load("- hosts: all\n  roles: [common]\n")) == ["common : part"]
+    roles.file("roles/common/tasks/part.yml", "- import_role: {name: common}\n")
+    (problem,) = roles.problems(lambda: roles.load("- hosts: all\n  roles: [common]\n"))
+    assert str(problem.mark) == "roles/common/tasks/part.yml:1:23"
+    assert problem.message == "the role 'common' imports itself"
 
 
 def test_include_role_at_run_time(roles) -> None:

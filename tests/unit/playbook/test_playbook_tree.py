@@ -3,7 +3,7 @@
 import pytest
 
 from labctl.errors import Mark
-from labctl.playbook import Block, Handler, Task, load_tasks, strings, walk
+from labctl.playbook import Block, Handler, Task, load_tasks, select_handlers, strings, walk
 from labctl.yaml import Text
 
 
@@ -149,7 +149,7 @@ def test_inheritance(book) -> None:
     assert task.all_tags() == ["own", "play", "block"]
     assert task.block_vars() == {"v": "inner", "o": 1, "t": 1}
     assert play.play_vars() == {"v": "play", "p": 1}
-    assert task.become_settings() == {"become": False, "become_user": "joe"}
+    assert (task.inherited("become"), task.inherited("become_user")) == (False, "joe")
     assert task.environments() == [{"A": "play", "B": "play"}, {"A": "task"}]
     assert task.inherited("ignore_errors") is True
     assert task.inherited("no_log", "nothing") == "nothing"
@@ -238,9 +238,9 @@ def test_handlers_by_name_by_topic_and_last_one_first(book) -> None:
         "  - {name: two, debug: , listen: topic}\n  - {name: three, debug: , listen: [topic, one]}\n",
     ).plays[0]
     assert all(isinstance(handler, Handler) for handler in play.handlers())
-    assert [h.args.get("msg") or h.name for h in play.find_handlers("one")] == [2, "three"]
-    assert [h.name for h in play.find_handlers("topic")] == ["two", "three"]
-    assert play.find_handlers("other") == []
+    assert [h.args.get("msg") or h.name for h in select_handlers(play.handlers(), "one")] == [2, "three"]
+    assert [h.name for h in select_handlers(play.handlers(), "topic")] == ["two", "three"]
+    assert select_handlers(play.handlers(), "other") == []
 
 
 def test_tasks_included_at_run_time_inherit_from_around_the_include(book) -> None:
