@@ -193,8 +193,8 @@ def _apt(ctx: Context, args: Arguments, command: list[str]) -> Any:
             argv, env={**_ENVIRONMENT, **ctx.environment}, timeout=ctx.timeout, output=ctx.output
         )
         said = done.error_text()
-        # A failed fetch is only a warning to apt-get update.
-        ok = done.rc == 0 and not (command == ["update"] and "Err:" in done.text())
+        # A source that cannot be fetched is only a warning to apt-get update.
+        ok = done.rc == 0 and "W: Failed to fetch" not in said
         if ok:
             return done
         left = deadline - time.monotonic()

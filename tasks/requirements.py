@@ -55,7 +55,8 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     table = _table(f"{args.title}: {ctx.host}", rows)
     ctx.output("stdout", table)
     met = sum(row["result"] == "pass" for row in rows)
-    verdict = f"{met} of {len(rows)} met" + (f", not met: {', '.join(unmet)}" if unmet else "")
+    applicable = sum(row["result"] != "not applicable" for row in rows)
+    verdict = f"{met} of {applicable} met" + (f", not met: {', '.join(unmet)}" if unmet else "")
     if unmet and args.enforce:
         raise TaskFailed(f"{ctx.host}: {verdict}", rows=rows, unmet=unmet, table=table.splitlines())
     return {"msg": verdict, "rows": rows, "unmet": unmet, "table": table.splitlines(), "changed": False}
