@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,10 @@ class Loader:
     problems: Problems = field(default_factory=Problems)
     extra_vars: Mapping[str, Any] = field(default_factory=dict)
     reading: list[Path] = field(default_factory=list)
-    _templar: Templar | None = None
 
     @property
     def templar(self) -> Templar:
-        if self._templar is None:
-            from labctl.variables.templar import Templar
-
-            self._templar = Templar()
-        return self._templar
+        return _templar()
 
     def file(self, path: Path) -> Any:
         """The YAML in a file; None when it cannot be read (noted)."""
@@ -95,6 +91,14 @@ class Loader:
             ),
             *({"playbook_dir": str(play.dir)} for play in plays),
         ]
+
+
+@cache
+def _templar() -> Templar:
+    """One for all readings: making it costs more than checking a small file of tasks."""
+    from labctl.variables.templar import Templar
+
+    return Templar()
 
 
 def find_file(name: str, folders: list[Path]) -> Path | None:
