@@ -158,7 +158,11 @@ class Inventory:
         that is neither host nor group, and for a wildcard or limit that matches nothing at all."""
         names = match(self, pattern)
         if limit is not None:
-            allowed = set(match(self, limit))
+            try:
+                allowed = set(match(self, limit))
+            except InventoryError as error:
+                error.message = f"--limit: {error.message}"
+                raise
             names = [name for name in names if name in allowed]
         return [self.host(name) for name in names]
 
