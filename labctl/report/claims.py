@@ -36,9 +36,10 @@ def _judge(text: str, runs: Sequence[TrialResult], check: Check) -> Claim:
         return Claim(
             text, False, f"Not so in {len(against)} of {len(known)} runs. Trial {run.trial.number}: {why}."
         )
-    seen = list(dict.fromkeys(why for _, _, why in known))
-    evidence = "; ".join(seen[:3]) + ("; \u2026" if len(seen) > 3 else "")
-    return Claim(text, True, f"In {len(known)} of {len(checked)} runs. {evidence[:1].upper()}{evidence[1:]}.")
+    first, _, why = known[0]
+    alike = len({entry[2] for entry in known}) == 1
+    seen = f"{why[:1].upper()}{why[1:]}" if alike else f"Trial {first.trial.number}: {why}"
+    return Claim(text, True, f"In {len(known)} of {len(checked)} runs. {seen}.")
 
 
 def _head(run: TrialResult, *keys: str) -> Any:

@@ -127,7 +127,9 @@ def compare_one(
     else:
         noisy = tuple(pair for pair in usable if pair not in clean)
     values = [[counted[pair, s].values[metric.name] or 0.0 for pair in usable] for s in (baseline, strategy)]
-    found = measure.compare(*values, level=LEVEL)
+    # Under SMALL pairs the bootstrap is told beside the interval that counts: fewer resamples will do.
+    resamples = 10_000 if len(usable) >= measure.SMALL else 1_000
+    found = measure.compare(*values, level=LEVEL, resamples=resamples)
     reason = found.reason if usable else next(iter(left_out.values()), "there is no pair")
     verdict = measure.verdict(found.interval, target) if usable and found.ratio is not None else None
     return Compared(

@@ -12,9 +12,12 @@ def digits(value: float, significant: int = 3) -> str:
     """`value` with so many significant digits, never in exponent form; whole numbers stay whole."""
     if value == 0:
         return "0"
-    decimals = max(0, significant - 1 - math.floor(math.log10(abs(value))))
-    text = f"{abs(value):.{min(decimals, 6)}f}"
-    if float(value).is_integer() and "." in text:
+    if abs(value) < 1e-6:
+        return "<0.000001"
+    rounded = float(f"{value:.{significant}g}")  # 9.999 has one digit less behind the point than 9.99
+    decimals = max(0, significant - 1 - math.floor(math.log10(abs(rounded))))
+    text = f"{abs(value):.{min(decimals, 8)}f}"
+    if float(value).is_integer():
         text = f"{abs(value):.0f}"
     whole, _, fraction = text.partition(".")
     if len(whole) > 4:

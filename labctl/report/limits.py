@@ -28,6 +28,9 @@ _VOLUMES = {
 def limits_of(run: Run, results: Sequence[TrialResult], compared: Sequence[Compared]) -> list[str]:
     found = [*_setting(results), *_sample_size(compared), *_method(results)]
     found += [*_disturbed(results, compared), *_failed(results), *_missing(results)]
+    found += [
+        f"Trial {r.trial.number}: {text}." for r in results for text in r.trial.head.get("warnings") or []
+    ]
     unreadable = [
         f"{result.trial.folder.name}/{what}" for result in results for what in result.trial.unreadable
     ]

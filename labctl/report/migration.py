@@ -125,7 +125,10 @@ def _trial(result: TrialResult) -> dict[str, Any]:
         "samples": result.samples,
         "downtime": None if outage is None else {"failed_probes": outage.failed, "silence": outage.silence},
         "noise": [_flag(flag) for flag in result.flags],
-        **{key: head.get(key) for key in (*keys, "not_restarted", "containers", "moved")},
+        **{
+            key: head.get(key)
+            for key in (*keys, "not_restarted", "containers", "moved", "frozen_seconds", "warnings")
+        },
     }
 
 

@@ -51,5 +51,5 @@ def _environment(*, escape: bool) -> Environment:
 
 def escape_markdown(text: object) -> str:
     """Text that Markdown shows as it is, on one line, in a table cell too."""
-    flat = " ".join(str(text).split())
-    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", flat)
+    flat = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#])", r"\\\1", flat)

@@ -15,11 +15,11 @@ from typing import Any
 EPOCH = 1_700_000_000.0
 MIB = 2**20
 STEP_RATE = 30.0
-WINDOW = 6.0
+WINDOW = 2.5
 CPU = {"tensorflow-trainer": 0.6, "data-processor": 0.3, "model-monitor": 0.01}
 MEMORY = {"tensorflow-trainer": 70 * MIB, "data-processor": 30 * MIB, "model-monitor": 12 * MIB}
 POD = "tensorflow-ai-workload"
-STEP = 300  # where the trainer is when each migration starts
+STEP = 120  # where the trainer is when each migration starts
 PHASES = {
     "native": [("delete", 0.6), ("apply", 0.3), ("ready", 0.4)],
     "optimized": [("inspect", 0.1), ("save", 0.2), ("create", 0.5), ("ready", 0.4), ("remove source", 0.3)],
@@ -52,7 +52,7 @@ class TrialMaker:
 
     def running(self, container: str, host: str, at: float) -> bool:
         if container == "data-processor":
-            return host == "worker2" and self.strategy == "native" and self.t1 - 0.4 <= at < self.t1 + 9.0
+            return host == "worker2" and self.strategy == "native" and self.t1 - 0.4 <= at < self.t1 + 4.0
         if host == "worker1":
             return at < self.t0 + 0.2
         return at >= self.t1 - 0.4
@@ -171,7 +171,7 @@ class TrialMaker:
                 failed += 1
                 record["error"] = "timeout"
             else:
-                again = self.strategy == "native" and self.t0 < at < self.t1 + 9.0
+                again = self.strategy == "native" and self.t0 < at < self.t1 + 4.0
                 boot = "b" if self.strategy != "live" and at > self.t0 + 1.0 else "a"
                 record |= {
                     "ms": 1.1,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from labctl.report import formats
 from labctl.report.svg import Scale, Svg, ceiling, shorten, text_width, tick_texts, ticks
 
+COLOURS = 12
 WIDTH, LEFT, RIGHT = 960.0, 150.0, 880.0
 ROW, BAR, TOP, BOTTOM, LEGEND = 26.0, 18.0, 8.0, 40.0, 22.0
 
@@ -52,7 +53,7 @@ class Bars:
         for index, row in enumerate(legend):
             y = TOP + body + BOTTOM + LEGEND * index
             for x, name in row:
-                svg.rect(x, y - 9, 11, 11, f"f{order.index(name) % 8 + 1}", radius=2)
+                svg.rect(x, y - 9, 11, 11, f"f{order.index(name) % COLOURS + 1}", radius=2)
                 svg.text(x + 17, y + 1, name)
         return svg.render()
 
@@ -62,7 +63,9 @@ def _bar(svg: Svg, scale: Scale, bar: Bar, y: float, order: list[str]) -> None:
     for name, seconds in bar.parts:
         left, right = scale(begin), scale(begin + seconds)
         tooltip = f"{name}: {formats.quantity(seconds, 's')}"
-        svg.rect(left, y, max(right - left - 0.8, 0.6), BAR, f"f{order.index(name) % 8 + 1}", title=tooltip)
+        svg.rect(
+            left, y, max(right - left - 0.8, 0.6), BAR, f"f{order.index(name) % COLOURS + 1}", title=tooltip
+        )
         inside = formats.quantity(seconds, "s", 2)
         if right - left > text_width(inside, 11) + 8:
             svg.text((left + right) / 2, y + 13, inside, "on-fill", anchor="middle")

@@ -64,7 +64,7 @@ class Forest:
         if self.target is not None:
             x = scale(self.target)
             svg.rect(x, TOP - 6, RIGHT - x, bottom - TOP + 6, "target-area")
-        for value in ticks(scale.low, scale.high, 12 if scale.high - scale.low < 1.3 else 6):
+        for value in ticks(scale.low, scale.high, 9):
             x = scale(value)
             svg.line(x, TOP - 6, x, bottom, "axis" if abs(value) < 1e-9 else "grid")
             svg.text(x, bottom + 15, formats.percent(value), "muted", anchor="middle")
