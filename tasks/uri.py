@@ -112,12 +112,10 @@ def _values(args: Arguments, answer: dict[str, Any]) -> dict[str, Any]:
             pass
     if answer["status"] == -1:
         raise TaskFailed(f"{args.url}: {answer['error']}", **values)
-    values["msg"] = f"{answer['reason']} ({len(content)} bytes)"
-    if answer.get("cut"):
-        values["msg"] += ", cut off"
     if failed:
         expected = " or ".join(map(str, args.status_code))
         raise TaskFailed(
             f"{args.url}: status {answer['status']} {answer['reason']}, not {expected}", **values
         )
-    return values
+    cut = ", cut off" if answer["cut"] else ""
+    return {**values, "msg": f"{answer['reason']} ({len(content)} bytes{cut})"}

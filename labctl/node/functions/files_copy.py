@@ -1,7 +1,5 @@
 """Copies within one node: files atomically, trees laid over others. Modes are as in `files`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat as st
