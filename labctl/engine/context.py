@@ -165,7 +165,11 @@ class RunContext:
             self._emit(Kind.WARNING, message=hide(message, self.secrets), mark=str(self.mark or ""))
 
     def on_close(self, close: Callable[[], str | None]) -> None:
-        self.scopes.run.on_close(close)
+        def undo() -> str | None:
+            self.deadline.begin_clean_up()
+            return close()
+
+        self.scopes.run.on_close(undo)
 
     def _emit(self, kind: Kind, **data: Any) -> None:
         play = self.task.play

@@ -43,6 +43,10 @@ class Deadline:
     def over(self) -> bool:
         return self._until is not None and time.monotonic() >= self._until
 
+    def begin_clean_up(self) -> None:
+        """From here on calls go through, whatever was asked of the run."""
+        self._told = True
+
     def before_call(self) -> None:
         if self._stop.asked and not self._told:
             self._told = True
@@ -196,7 +200,7 @@ class Watchdog:
     """Ends what a task started when its wall clock runs out, even if the node no longer answers: it drops
     the connection, so that the blocked call returns. One thread for the whole run."""
 
-    GRACE = 2.0  # seconds the agent gets to report the timeout itself
+    GRACE = 5.0  # seconds the agent gets to report the timeout itself
 
     def __init__(self, drop: Callable[[str], None]) -> None:
         self._drop = drop
