@@ -208,12 +208,12 @@ def _expected(job: Job, saved: Mapping[str, Saved], completed: list[str]) -> Pro
 def live(job: Job, recorder: Recorder, moved: Moved) -> None:
     runtime, pod = job.runtime, job.pod
     moving = moved.before.running
+    with recorder.phase("prepare"):
+        runtime.prepare(pod, job.target)
     with recorder.phase("probe"):
         for node in (job.source, job.target):
             if reason := runtime.checkpoint_refusal(node):
                 raise CheckpointRefused(f"{node} cannot checkpoint and restore: {reason}")
-    with recorder.phase("prepare"):
-        runtime.prepare(pod, job.target)
     images: dict[str, Checkpoint] = {}
 
     def restore_here() -> None:

@@ -37,7 +37,8 @@ _SECOND_CHANCE = 3.0
 class Containerd:
     """`PodRuntime` on containerd. `node(host)` connects to a host, `volume(host)` is where the shared volume is
     mounted there, `hosts` are those a pod may be on. A node that does not answer a question within
-    `patience` seconds (longer work: that much longer) is given up as unreachable."""
+    `patience` seconds (longer work: that much longer; starting containers: `start_patience`) is given up as
+    unreachable."""
 
     def __init__(
         self,
@@ -46,9 +47,10 @@ class Containerd:
         volume: Callable[[str], str],
         *,
         patience: float = 10.0,
+        start_patience: float = 60.0,
     ) -> None:
         self._node, self._hosts, self._volume = node, tuple(hosts), volume
-        self._patience = patience
+        self._patience, self._start_patience = patience, start_patience
         self._silent: dict[str, float] = {}  # hosts that did not answer, and when that was
 
     def kind(self) -> Literal["containerd", "kubernetes"]:
@@ -84,7 +86,7 @@ class Containerd:
             folder = next(iter(restore.values())).path.rsplit("/", 1)[0]
             plan["unpack"] = f"{folder}/{VOLUMES}"
         module, function = ("pods_criu", "restore") if restore else ("pods", "apply")
-        found = self._ask(pod, node, module, function, extra=60.0, lease=True, plan=plan)
+        found = self._ask(pod, node, module, function, extra=self._start_patience, lease=True, plan=plan)
         return _status(found, node)
 
     def delete(self, pod: Pod, node: str, *, grace_seconds: float | None = None) -> bool:
