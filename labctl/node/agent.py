@@ -23,7 +23,6 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from labctl.node import agent_files, agent_replace
 from labctl.node.agent_commands import Commands
@@ -33,8 +32,12 @@ SILENCE = 15.0
 IDLE_THREADS = 4
 WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have confirmed some
 
-Header = Dict[str, Any]
-Reply = Tuple[Header, bytes]
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
+
+    Header = Dict[str, Any]
+    Reply = Tuple[Header, bytes]
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -175,6 +178,7 @@ class Agent:
     def serve(self) -> None:
         """Until the connection ends. The main thread watches the clock and collects orphans."""
         self._add_thread()
+        become_subreaper()  # ctypes takes 10 ms to import: after the greeting
         while True:
             time.sleep(1.0)
             self._processes.reap()
@@ -262,6 +266,12 @@ def _stop(*_: Any) -> None:
 def main() -> None:
     """Take over standard input and output: they belong to the protocol from here on."""
     source, sink = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+    for name in os.listdir("/proc/self/fd"):  # whatever sshd or sudo left open is not for commands
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:  # the listing's own
+                pass
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
@@ -270,7 +280,6 @@ def main() -> None:
         os.setsid()
     except OSError:  # it leads its session already
         pass
-    become_subreaper()
     for number in SIGNALS:
         signal.signal(number, _stop)
     os.chdir("/")

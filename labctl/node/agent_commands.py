@@ -8,11 +8,14 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from labctl.node.agent_processes import Command, Processes
 
-Send = Callable[[Dict[str, Any], bytes], None]
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
+
+    Send = Callable[[Dict[str, Any], bytes], None]
 
 KEPT = 1 << 20  # bytes of output held back on the node before they are sent on
 HELD_OPEN = 0.1  # seconds to wait for more output once the command has ended but its pipes are open
@@ -101,7 +104,7 @@ class Pump:
 
     def __init__(self, command: Command, stdin: bytes, request: Dict[str, Any], send: Send) -> None:
         self._command = command
-        self._popen = command.popen
+        self._child = command.child
         self._stdin = memoryview(stdin)
         self._id = request["id"]
         self._stream = bool(request.get("stream"))
@@ -111,11 +114,10 @@ class Pump:
         self._poll = select.poll()
         self._streams: Dict[int, int] = {}
         self._pidfd = -1
-        for number, pipe in ((0, self._popen.stdin), (1, self._popen.stdout), (2, self._popen.stderr)):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
-                self._streams[pipe.fileno()] = number
-                self._poll.register(pipe.fileno(), select.POLLIN if number else select.POLLOUT)
+        for number, fd in enumerate(self._child.streams):
+            if fd >= 0:
+                self._streams[fd] = number
+                self._poll.register(fd, select.POLLIN if number else select.POLLOUT)
         if hasattr(os, "pidfd_open"):
             try:
                 self._pidfd = os.pidfd_open(command.pid)
@@ -153,7 +155,7 @@ class Pump:
         return any(number for number in self._streams.values()) or not self._has_ended()
 
     def _has_ended(self) -> bool:
-        if self._popen.poll() is None:
+        if self._child.poll() is None:
             return False
         if self._pidfd >= 0:
             self._poll.unregister(self._pidfd)
@@ -197,14 +199,11 @@ class Pump:
 
     def _forget(self, fd: int) -> None:
         self._poll.unregister(fd)
-        number = self._streams.pop(fd)
-        pipe = (self._popen.stdin, self._popen.stdout, self._popen.stderr)[number]
-        if pipe is not None:
-            pipe.close()
+        self._child.close(self._streams.pop(fd))
 
     def status(self) -> int:
         """Exit status, -N for signal N; -9 for one that not even SIGKILL could end within its patience."""
-        code = self._popen.poll()
+        code = self._child.poll()
         return -signal.SIGKILL if code is None else code
 
     def close(self) -> None:

@@ -12,11 +12,14 @@ import os
 import pwd
 import stat as st
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from labctl.node.agent_replace import Replacement, gid_of, problem, uid_of
 
-Reply = Tuple[Dict[str, Any], bytes]
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+    Reply = Tuple[Dict[str, Any], bytes]
 
 CHUNK = 256 * 1024
 _TYPES = {

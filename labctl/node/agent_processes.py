@@ -10,21 +10,30 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set
+
+from labctl.node.agent_spawn import Child
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Set
 
 MARK = "LABCTL_COMMAND"
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for what is ended by force
 
 
-class Process(NamedTuple):
-    parent: int
-    group: int
-    session: int
-    state: str
+class Process:
+    """What the kernel says of one process; `state` is its letter in /proc (Z: zombie)."""
+
+    __slots__ = ("group", "parent", "session", "state")
+
+    def __init__(self, parent: int, group: int, session: int, state: str) -> None:
+        self.parent = parent
+        self.group = group
+        self.session = session
+        self.state = state
 
 
 def processes() -> Dict[int, Process]:
@@ -85,10 +94,10 @@ def send_signal(pids: Set[int], number: int) -> None:
 class Command:
     """A child of the agent, leader of a session of its own."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", mark: str) -> None:
-        self.popen = popen
+    def __init__(self, child: Child, mark: str) -> None:
+        self.child = child
         self.mark = mark
-        self.pid = popen.pid
+        self.pid = child.pid
         self.cancelled = False
 
     def end(self, grace: float = GRACE, patience: float = 4.0) -> None:
@@ -145,17 +154,7 @@ class Processes:
         environment[MARK] = mark
         command = None
         try:
-            popen = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.PIPE if has_stdin else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd=cwd,
-                env=environment,
-                start_new_session=True,
-            )
-            command = Command(popen, mark)
+            command = Command(Child(argv, environment, cwd, has_stdin), mark)
         finally:
             with self._lock:
                 self._busy -= 1

@@ -8,7 +8,10 @@ import os
 import pwd
 import stat as st
 import time
-from typing import Any, Dict, Optional, Set
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Set
 
 _KEPT_ATTRIBUTES = ("security.selinux", "system.posix_acl_access")
 _unfinished: Set[str] = set()

@@ -133,6 +133,31 @@ class TestRun:
         with pytest.raises(NodeError, match="/no/such/folder"):
             node.run(["true"], cwd="/no/such/folder")
 
+    def test_programs_are_found_by_the_path_of_the_command(self, node, tmp_path):
+        program = tmp_path / "labctl-test-program"
+        program.write_text("#!/bin/sh\necho found\n")
+        where = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        with pytest.raises(NodeError) as info:
+            node.run([program.name], env=where)
+        assert info.value.errno_name == "EACCES"
+        program.chmod(0o755)
+        assert node.run([program.name], env=where).text() == "found\n"
+        assert node.run([str(program)], cwd="/tmp").text() == "found\n"
+        with pytest.raises(NodeError):
+            node.run([program.name])
+
+    def test_nothing_but_the_standard_streams_is_open(self, node):
+        assert node.run(["/bin/sh", "-c", "ls /proc/$$/fd"]).text().split() == ["0", "1", "2"]
+        assert node.run(["/bin/sh", "-c", "ls /proc/$$/fd"], cwd="/", stdin=b"x").text().split() == [
+            "0",
+            "1",
+            "2",
+        ]
+
+    def test_signals_are_as_usual(self, node):
+        """Python ignores SIGPIPE; its children must not."""
+        assert node.run(["/bin/sh", "-c", "yes | head -1; kill -PIPE $$"]).rc == -13
+
     def test_output_comes_while_it_runs(self, node, tmp_path):
         seen, gate = [], tmp_path / "gate"
         script = (
