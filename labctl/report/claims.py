@@ -76,7 +76,7 @@ def _reruns_completed(run: TrialResult) -> tuple[bool | None, str]:
         kept = formats.names([name for name in done if name not in restarted or not used[name]])
         return False, f"{kept} was not run again"
     spent = "; ".join(
-        f"{name} ran again on the target and used {formats.quantity(used[name], 'CPU s')} there"
+        f"the completed {name} ran again on the target and used {formats.quantity(used[name], 'CPU s')} there"
         for name in done
     )
     return True, spent
@@ -89,7 +89,7 @@ def _keeps_completed(run: TrialResult) -> tuple[bool | None, str]:
     again = [name for name in done if name in (_head(run, "restarted") or []) or _used_on_target(run, name)]
     if again:
         return False, f"{formats.names(again)} ran again"
-    return True, f"{formats.names(done)} used no CPU on the target"
+    return True, f"the completed {formats.names(done)} used no CPU on the target"
 
 
 def _loses_steps(run: TrialResult) -> tuple[bool | None, str]:

@@ -41,6 +41,13 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
     return f"{digits(value, significant)} {unit}"
 
 
+def span(low: float | None, high: float | None, unit: str) -> str:
+    """'0.44 to 0.49 s': both ends, the unit once where they share it."""
+    first, last = quantity(low, unit), quantity(high, unit)
+    head, _, scale = first.partition(" ")
+    return f"{head} to {last}" if scale and scale == last.partition(" ")[2] else f"{first} to {last}"
+
+
 def _bytes(value: float, significant: int) -> str:
     size = abs(value)
     for limit, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):

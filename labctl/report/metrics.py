@@ -33,7 +33,7 @@ METRICS = (
     Metric(
         SOURCE_CPU,
         "CPU after, source's method",
-        "m",
+        "mCPU",
         "The certification text's method in the window after the migration: 20 samples, each the sum over the"
         " containers of \u0394cpu/\u0394t in millicores; sorted, mean without the 3 lowest and the 3 highest.",
     ),
@@ -98,7 +98,7 @@ METRICS = (
     Metric(
         "cpu_millicores_before",
         "CPU before, source's method",
-        "m",
+        "mCPU",
         "The source's CPU method in the window before the migration.",
         compared=False,
         shown=False,

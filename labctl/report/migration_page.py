@@ -242,13 +242,13 @@ def _spread_table(results: Sequence[TrialResult], strategies: Sequence[str]) -> 
             if not found["n"]:
                 cells.append(Cell(formats.MISSING, runs[0].reasons.get(metric.name, "")))
                 continue
-            middle, low, high = (formats.quantity(found[k], metric.unit) for k in ("median", "min", "max"))
             mean = f"mean {formats.quantity(found['mean'], metric.unit)}"
             if found["stdev"] is not None:
                 mean += f", sd {formats.quantity(found['stdev'], metric.unit, 2)}"
-            cells.append(
-                Cell(middle, f"always, n = {found['n']}" if low == high else f"{low} to {high}; {mean}")
-            )
+            note = f"{formats.span(found['min'], found['max'], metric.unit)}; {mean}"
+            same = found["min"] == found["max"]
+            middle = formats.quantity(found["median"], metric.unit)
+            cells.append(Cell(middle, f"all {found['n']} alike" if same else note))
         rows.append(tuple(cells))
     return Table("strategies", "Each strategy's runs", columns, tuple(rows))
 

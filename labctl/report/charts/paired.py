@@ -62,13 +62,15 @@ def _panel(svg: Svg, panel: Panel, x: float, y: float) -> None:
         numbers = [v * factor for v in found if v is not None]
         if numbers:
             middle = vertical(statistics.median(numbers))
-            svg.line(position - 17, middle, position + 17, middle, "median")
+            svg.line(position - 26, middle, position + 26, middle, "median")
         room = (PANEL - AXIS) / len(panel.categories) - 4
         label = f"{category} (no value)" if not numbers else category
         svg.text(position, y + TITLE + PLOT + 18, shorten(label, room), "", anchor="middle")
-    for number, pair in panel.pairs.items():
+    for place, (number, pair) in enumerate(panel.pairs.items()):
+        # Side by side, so that runs of the same value do not hide each other.
+        aside = (place - (len(panel.pairs) - 1) / 2) * min(9.0, 40 / len(panel.pairs))
         points = [
-            None if (there := pair.get(c)) is None else (across[c], vertical(there * factor))
+            None if (there := pair.get(c)) is None else (across[c] + aside, vertical(there * factor))
             for c in panel.categories
         ]
         svg.path(points, "link")
