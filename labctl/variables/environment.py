@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
 from itertools import islice
-from types import GeneratorType
 from typing import Any, cast
 
 import jinja2
@@ -220,7 +219,7 @@ def _load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
 
 def guard(function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter or test that hands an undefined argument on, refuses an unknown one, and whose
-    generator comes back as a list."""
+    iterator comes back as a list."""
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -231,7 +230,7 @@ def guard(function: Callable[..., Any]) -> Callable[..., Any]:
             if kind is Unknown:
                 bool(argument)
         result = function(*args, **kwargs)
-        return list(result) if type(result) is GeneratorType else result
+        return list(result) if hasattr(type(result), "__next__") else result
 
     return guarded
 
