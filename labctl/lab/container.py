@@ -36,6 +36,7 @@ lxc.mount.entry = tmpfs run tmpfs rw,nosuid,nodev,mode=0755 0 0
 lxc.mount.entry = {containerd} var/lib/containerd none bind,create=dir 0 0
 lxc.mount.entry = {shared} {mount} none bind,create=dir 0 0
 lxc.mount.entry = /dev/fuse dev/fuse none bind,optional,create=file 0 0
+lxc.mount.entry = /dev/net/tun dev/net/tun none bind,optional,create=file 0 0
 lxc.init.cmd = /sbin/node-init
 lxc.log.file = {folder}/lxc.log
 lxc.log.level = WARN
@@ -106,7 +107,6 @@ class Container:
         if not key.exists():
             key.parent.mkdir(parents=True, exist_ok=True)
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", self.name, "-f", str(key)])
-        escaped = {name: _escape(self.folder / name) for name in ("containerd",)}
         (self.folder / "config").write_text(
             _CONFIG.format(
                 name=self.name,
@@ -119,7 +119,7 @@ class Container:
                 lab=self.lab,
                 shared=_escape(self.shared),
                 mount=nodefiles.SHARED.lstrip("/"),
-                **escaped,
+                containerd=_escape(self.folder / "containerd"),
             )
         )
 

@@ -81,12 +81,12 @@ class Lab:
         system.require_root()
         self._check_spec()
         with state.locked(self.folder, progress):
-            if missing := system.missing(system.PACKAGES):
-                system.install(missing, progress)
             found = rootfs.cached(cache_dir())
-            if not (found and found.criu):
-                if missing := system.missing(system.BUILD_PACKAGES):
-                    system.install(missing, progress)
+            build = not (found and found.criu)
+            needed = {**system.PACKAGES, **(system.BUILD_PACKAGES if build else {})}
+            if missing := system.missing(needed):
+                system.install(missing, progress)
+            if found is None or build:
                 found = rootfs.ensure(cache_dir(), progress)
             self._up(found, progress)
 

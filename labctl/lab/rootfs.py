@@ -169,10 +169,12 @@ def _mmdebstrap(argv: list[str], progress: Progress) -> None:
             for line in process.stdout or ():
                 text = line.strip()
                 words = [*words[-400:], text]
-                if text.startswith("I: "):
-                    stage = "root file system: " + text[3:].rstrip(".")
+                if step := re.match(
+                    r"I: ((running|downloading|extracting|installing|cleaning) .*?)\.*$", text
+                ):
+                    stage = "root file system: " + step.group(1)
                 fraction = fractions.line(text)
-                if fraction is not None or text.startswith("I: "):
+                if fraction is not None or step:
                     progress(stage, fraction)
         except BaseException:
             # mmdebstrap unmounts and ends its children when told to stop.

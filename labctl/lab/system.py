@@ -110,9 +110,7 @@ def install(packages: Iterable[str], progress: Progress) -> None:
         if update.returncode:
             words += f" (before that, apt-get update failed: {last_words(update.stderr)})"
         raise EnvironmentProblem(f"apt could not install {', '.join(names)}: {words}", hint=ALTERNATIVES)
-    if still := missing({**PACKAGES, **BUILD_PACKAGES}) and sorted(
-        set(missing({**PACKAGES, **BUILD_PACKAGES})) & set(names)
-    ):
+    if still := sorted(set(missing({**PACKAGES, **BUILD_PACKAGES})) & set(names)):
         raise EnvironmentProblem(f"apt installed {', '.join(still)}, but what they bring is not there")
 
 
