@@ -23,9 +23,10 @@ class Kind(StrEnum):
     HOST_START = "host_start"  # a host began the current task
     OUTPUT = "output"  # stream ('stdout'|'stderr'), text: live output of a running command
     PROGRESS = "progress"  # message, fraction (0..1 or None): long work says where it is
-    ITEM = "item"  # status, label, result: one turn of a loop ended
+    ITEM = "item"  # status, label, result, seconds, action: one turn of a loop ended
     RETRY = "retry"  # attempt, retries, delay, result: `until` was not yet true
-    RESULT = "result"  # status, result (dict), seconds, action, diff
+    RESULT = "result"  # status, result (dict), seconds, action, diff, changes (list of str); unknown (why),
+    #                    delegated (host); of a failure: mark ("file:line:column"), excerpt (the marked line)
     NOTIFY = "notify"  # handler
     INCLUDE = "include"  # file
     PHASE = "phase"  # subject, name, seconds, detail: a measured phase (a migration's, the lab's)
