@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from labctl.engine import RunOptions
     from labctl.inventory import Inventory
 
+_SECRET = re.compile(r"(\b\w*(?:pass|secret|token|credential)\w*[\"']?\s*[=:]\s*)\S+", re.IGNORECASE)
 _DEFAULT_INVENTORY = Path("inventories/lab")
 
 
@@ -130,8 +132,12 @@ def no_colour() -> bool:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `labctl run … | head`: the run goes on, and the journal has it all.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
@@ -175,7 +181,7 @@ def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
         start_at_task=getattr(args, "start_at_task", None),
         force_handlers=getattr(args, "force_handlers", False),
         root=Path.cwd(),
-        argv=tuple(argv),
+        argv=tuple(_SECRET.sub(r"\1********", word) for word in argv),
         ask=_ask if sys.stdin.isatty() else None,
     )
 

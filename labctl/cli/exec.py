@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
         "arguments",
         nargs="*",
         metavar="ARGS",
-        help="k=v …, or the text of a command; options go before PATTERN",
+        help="k=v …, or the text of a command (in quotes when it holds options)",
     )
     common.add_inventory(parser)
     common.add_execution(parser)

@@ -15,6 +15,7 @@ from labctl.events import Event, Status
 
 LIVE_AFTER = 3.0  # seconds a command runs before its output is shown as it comes
 TIMED_FROM = 2.0  # seconds from which a result says how long it took
+PROGRESS_EVERY = 2.0  # seconds between lines of the same measured progress
 _COLUMNS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
 _BAD = (Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED)
 
@@ -30,6 +31,8 @@ class PlainConsole:
         self._verbosity = verbosity
         self._width = min(max(width, 40), 110)
         self._began: dict[str, float] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self._progressed: dict[str, float] = {}
         self._held: dict[str, list[str]] = {}
         self._bad: list[Event] = []
         self._failures: dict[tuple[str, str, str], tuple[list[str], Event]] = {}
@@ -87,6 +90,10 @@ class PlainConsole:
 
     def _on_progress(self, event: Event) -> None:
         fraction = event.data.get("fraction")
+        last = self._progressed.get(event.host or "", 0.0)
+        if isinstance(fraction, int | float) and 0 < fraction < 1 and event.time - last < PROGRESS_EVERY:
+            return
+        self._progressed[event.host or ""] = event.time
         share = f" ({fraction:.0%})" if isinstance(fraction, int | float) else ""
         where = f"{event.host} | " if event.host else ""
         self._write(self._paint("dim", f"  {where}{event.data.get('message', '')}{share}"))
@@ -117,6 +124,9 @@ class PlainConsole:
 
     def _on_warning(self, event: Event) -> None:
         mark = event.data.get("mark")
+        if (said := (str(mark), str(event.data.get("message")))) in self._warned:
+            return
+        self._warned.add(said)
         where = f"{mark}: " if mark else f"{event.host}: " if event.host else ""
         self._write(self._paint("warning", f"[WARNING]: {where}{event.data.get('message', '')}"))
 
@@ -157,7 +167,7 @@ class PlainConsole:
             condition = result.get("false_condition")
             suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
         style = str(status)
-        self._write(self._paint(style, f"{word}: [{event.host}]{suffix}") + self._paint("dim", took))
+        self._write(self._paint(style, f"{word}: [{_where(event)}]{suffix}") + self._paint("dim", took))
         for line in self._dry_changes(event, status):
             self._write(self._paint("changed", line))
         always = event.data.get("action") == "debug" and status is Status.OK
@@ -196,9 +206,10 @@ class PlainConsole:
         status = Status(first.data["status"])
         result: Mapping[str, Any] = first.data.get("result") or {}
         hosts = [event.host or "" for event in events]
+        shown = ", ".join(_where(event) for event in events)
         word = "UNREACHABLE!" if result.get("unreachable") else "FAILED!"
         style = "unreachable" if result.get("unreachable") else "failed"
-        self._write(self._paint(style, f"fatal: [{', '.join(hosts)}]: {word}"))
+        self._write(self._paint(style, f"fatal: [{shown}]: {word}"))
         for line in result_lines(result, everything=self._verbosity >= 1):
             self._write(self._paint(style, line))
         if (mark := first.data.get("mark")) and self._verbosity < 1:
@@ -259,6 +270,12 @@ class PlainConsole:
             self._write("")
             for line in block({"labctl itself": event.data["self"]}, 0):
                 self._write(self._paint("dim", line))
+
+
+def _where(event: Event) -> str:
+    """The host, and the one the task was delegated to."""
+    target = event.data.get("delegated")
+    return f"{event.host} -> {target}" if target else event.host or ""
 
 
 def _essence(event: Event) -> str:

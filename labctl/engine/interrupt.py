@@ -59,6 +59,8 @@ class Stop:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._asked.is_set():
+            if os.isatty(1):
+                os.write(1, b"\x1b[?25h")  # the live console hides the cursor
             # Agents see their connection end and kill what they started, as after SIGKILL.
             os.write(2, b"\nlabctl: stopped at once; the agents on the nodes end what they started\n")
             os._exit(130)

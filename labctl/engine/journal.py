@@ -145,7 +145,10 @@ class Journal:
         whole = {**self._head, "ended": time.time(), **tail}
         if self._lost:
             whole["journal"] = "incomplete: the disk was full"
-        write_json(self.folder / "run.json", whole)
+        try:
+            write_json(self.folder / "run.json", whole)
+        except OSError:
+            self._lost = True
 
     def close(self) -> None:
         with self._lock:

@@ -180,3 +180,20 @@ def test_json_output(cli):
     assert events[0]["event"] == "run_start"
     assert events[0]["time"] <= time.time()
     assert events[-1]["data"]["exit_code"] == 0
+
+
+def test_secrets_on_the_command_line_are_not_recorded(cli, monkeypatch):
+    arguments = [
+        "run",
+        playbook(GOOD),
+        "-i",
+        "localhost,",
+        "-e",
+        "who=you db_password=hunter2",
+        "-e",
+        '{"token": "hunter2"}',
+    ]
+    monkeypatch.setattr("sys.argv", ["labctl", *arguments])
+    assert cli(*arguments)[0] == 0
+    assert "who=you" in Path("runs/latest/run.json").read_text()
+    assert all("hunter2" not in path.read_text() for path in Path("runs/latest").glob("*.json*"))

@@ -146,3 +146,18 @@ def test_block_reads_like_yaml():
         "        x: true",
         "empty: {}",
     ]
+
+
+def test_repeated_warnings_and_quick_progress_are_said_once():
+    screen = Screen()
+    for time in (10.0, 10.1, 13.0):
+        screen(Kind.WARNING, message="mind the gap")
+        screen(Kind.PROGRESS, time=time, message="copying", fraction=0.5)
+    assert screen.lines == ["[WARNING]: mind the gap", "  copying (50%)", "  copying (50%)"]
+
+
+def test_delegated_results_name_both_hosts():
+    screen = Screen()
+    screen(Kind.TASK_START, name="t", hosts=["a"])
+    screen(Kind.RESULT, host="a", status="ok", result={}, action="x", seconds=0, delegated="b")
+    assert screen.lines[-1] == "ok: [a -> b]"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from labctl.errors import InventoryError, PlaybookError
+from labctl.errors import InventoryError, PlaybookError, UsageError
 from labctl.events import Kind
 
 HEAD = """\
@@ -476,3 +476,51 @@ def test_journal_keeps_every_event_and_the_end(play):
     assert (folder.parent / "latest").resolve() == folder
     assert "hello" in (folder / "logs" / "a.log").read_text()
     assert play(tasks("- {name: one, probe: x}"), hosts="a").result.run_dir != folder
+
+
+def test_ignored_unreachable_host_goes_on(play):
+    ran = play(
+        tasks(
+            "- {name: one, probe: {unreachable_on: [a]}, ignore_unreachable: true}\n- {name: two, probe: x}"
+        )
+    )
+    assert ran.log == "one a ignored\none b ok\ntwo a ok\ntwo b ok"
+    assert ran.result.exit_code == 0
+
+
+def test_prompts_are_asked_unless_given(play):
+    text = """
+        - hosts: a
+          gather_facts: false
+          vars_prompt: [{name: p, prompt: Which, private: false}, {name: q, default: d}, {name: e}]
+          tasks: [{name: one, probe: "{{ [p, q, e] }}"}]
+        """
+    asked = []
+    answers = {"Which": "this", "q": ""}
+    ran = play(
+        text, extra_vars={"e": "extra"}, ask=lambda t, private: asked.append((t, private)) or answers[t]
+    )
+    assert ran.value("one")["text"] == ["this", "d", "extra"]
+    assert asked == [("Which", False), ("q", True)]
+    with pytest.raises(UsageError, match="'p' must be asked for"):
+        play(text, extra_vars={"e": "extra"})
+
+
+def test_two_playbooks_share_facts_and_recap(play):
+    other = play.write("other.yml", "- {hosts: a, tasks: [{name: two, probe: '{{ ansible_kernel }}'}]}")
+    ran = play("- hosts: a\n- import_playbook: other.yml\n")
+    assert other.exists()
+    assert [task for task, *_ in ran.results] == ["Gathering Facts", "two"]
+
+
+def test_include_vars_ranks_above_play_vars(play):
+    play.write("more.yml", "v: more")
+    ran = play("""
+        - hosts: a
+          gather_facts: false
+          vars: {v: play}
+          tasks:
+            - {name: inc, include_vars: more.yml}
+            - {name: one, probe: "{{ v }}"}
+        """)
+    assert ran.value("one")["text"] == "more"
