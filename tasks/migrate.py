@@ -41,7 +41,7 @@ class Arguments(Args):
     from_: str | None = arg(None, doc="the source node (default: where the pod is found)")
     nodes: str = arg("all", doc="pattern of the nodes the pod may be on")
     patch: dict[str, Any] = arg({}, doc="a strategic merge patch of the manifest, as it was deployed with")
-    env: dict[str, str] = arg({}, doc="environment for every container, as it was deployed with")
+    env: dict[str, Any] = arg({}, doc="environment for every container, as it was deployed with")
     stateful: list[str] = arg([], doc="containers that save when asked (default: the manifest's annotation)")
     progress: str = arg("/progress", doc="path of the service's progress, on the pod's first port")
     timeout: float = arg(60.0, doc="seconds for the pod to be healthy on the target")
@@ -59,7 +59,9 @@ def run(args: Arguments, ctx: Context) -> Steps:
     path = ctx.find("files", args.manifest)
     address = ctx.variables.get("pod_address")
     text = ctx.template(path.read_text())
-    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(args.env)
+    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(
+        {key: str(value) for key, value in args.env.items()}
+    )
     if args.stateful:
         pod = replace(pod, annotations={**pod.annotations, STATEFUL: ",".join(args.stateful)})
     nodes = ctx.hosts(args.nodes)
@@ -284,11 +286,12 @@ def _header_host(lines: list[str]) -> list[str]:
 
 
 def _volume(ctx: Context, host: str) -> str:
-    path = ctx.vars_of(host).get("volume_path")
+    variables = ctx.vars_of(host)
+    path = variables.get("volume_path") or variables.get("shared_volume")
     if not path:
         raise PlaybookError(
             f"no variable 'volume_path' says where {host} has the shared volume",
             mark=ctx.mark,
-            hint="set it in group_vars/all.yml",
+            hint="set it in the inventory's group_vars/all.yml",
         )
     return str(path)

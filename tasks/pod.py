@@ -2,7 +2,7 @@
 
 The manifest is a template. A pod that is already there as the manifest says is left alone; one made from
 another manifest is deleted and made anew. The pod's address is the manifest's annotation `labctl/address`, or
-the variable `pod_address`. Claims are folders below the variable `volume_path`.
+the variable `pod_address`. Claims are folders below the variable `volume_path` (or `shared_volume`).
 
     - pod: {manifest: pod.yml, until: {step: 50, completed: [data-processor]}}
     - pod: {manifest: pod.yml, state: absent}
@@ -29,7 +29,7 @@ class Arguments(Args):
         "deployed", doc="'status' only looks, and fails when there is no such pod here"
     )
     patch: dict[str, Any] = arg({}, doc="a strategic merge patch of the manifest")
-    env: dict[str, str] = arg({}, doc="environment for every container")
+    env: dict[str, Any] = arg({}, doc="environment for every container")
     wait: bool = arg(True, doc="wait until every container runs (or has completed) and is ready")
     until: dict[str, Any] = arg(
         {}, doc="also wait until the service tells this progress: {step: 50, completed: [names]}"
@@ -44,7 +44,9 @@ def run(args: Arguments, ctx: Context) -> Steps:
     path = ctx.find("files", args.manifest)
     address = ctx.variables.get("pod_address")
     text = ctx.template(path.read_text())
-    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(args.env)
+    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(
+        {key: str(value) for key, value in args.env.items()}
+    )
     runtime = Containerd(ctx.node_of, [ctx.host], lambda host: _volume(ctx, host))
     if args.state == "absent":
         return (yield from _absent(args, ctx, runtime, pod))
@@ -123,11 +125,12 @@ def _values(
 
 
 def _volume(ctx: Context, host: str) -> str:
-    path = ctx.vars_of(host).get("volume_path")
+    variables = ctx.vars_of(host)
+    path = variables.get("volume_path") or variables.get("shared_volume")
     if not path:
         raise PlaybookError(
             f"no variable 'volume_path' says where {host} has the shared volume",
             mark=ctx.mark,
-            hint="set it in group_vars/all.yml",
+            hint="set it in the inventory's group_vars/all.yml",
         )
     return str(path)
