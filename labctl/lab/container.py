@@ -19,6 +19,7 @@ lxc.net.0.type = veth
 lxc.net.0.link = {bridge}
 lxc.net.0.veth.pair = {veth}
 lxc.net.0.flags = up
+lxc.net.0.hwaddr = {mac}
 lxc.net.0.name = eth0
 lxc.net.0.ipv4.address = {address}/24
 lxc.mount.auto = proc:rw sys:rw cgroup:rw:force
@@ -67,6 +68,12 @@ class Container:
     def veth(self) -> str:
         return f"v{self.lab}-{self.index}"
 
+    @property
+    def mac(self) -> str:
+        """The same at every start: neighbours remember it for half a minute, and would send to the old one."""
+        octets = [0x02, *bytes.fromhex(self.lab), self.index >> 8, self.index & 0xFF]
+        return ":".join(f"{octet:02x}" for octet in octets)
+
     def lxc(self, program: str, *arguments: str) -> list[str]:
         return [program, "-P", str(self.folder.parent), "-n", self.lxc_name, *arguments]
 
@@ -114,6 +121,7 @@ class Container:
                 folder=self.folder,
                 bridge=self.bridge,
                 veth=self.veth,
+                mac=self.mac,
                 address=self.address,
                 top=cgroups.TOP,
                 lab=self.lab,

@@ -347,3 +347,4 @@ def test_a_nodes_names_hold_the_labs_id_and_fit_the_kernel():
     )
     assert "abc123" in node.lxc_name
     assert len(node.veth) <= 15
+    assert node.mac == "02:ab:c1:23:00:63"
