@@ -153,9 +153,7 @@ class RunContext:
             self._emit(Kind.PROGRESS, message=hide(message, self.secrets), fraction=fraction)
 
     def wait(self, seconds: float) -> None:
-        left = self.deadline.left
-        self.scopes.run.stop.wait(seconds if left is None else min(seconds, left))
-        self.deadline.before_call()
+        self.deadline.wait(seconds)
 
     def phase(self, subject: str, name: str, seconds: float, **detail: Any) -> None:
         self._emit(Kind.PHASE, subject=subject, name=name, seconds=seconds, detail=hide(detail, self.secrets))

@@ -24,18 +24,26 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """The wall clock of one task, and what it has learnt of an interrupt."""
+    """The wall clock of one task, and which of its threads have learnt that it must end."""
 
     def __init__(self, stop: Stop, seconds: float | None = None) -> None:
         self._stop = stop
         self._until = None if seconds is None else time.monotonic() + seconds
-        self._told = False
+        self._told: set[int] = set()
+        self._cleaning = False
         self.seconds = seconds
+
+    @property
+    def _knows(self) -> bool:
+        return self._cleaning or threading.get_ident() in self._told
+
+    def _tell(self) -> None:
+        self._told.add(threading.get_ident())
 
     @property
     def left(self) -> float | None:
         """Seconds to go; None without a limit, and for the clean-up after one was reached."""
-        if self._until is None or self._told:
+        if self._until is None or self._knows:
             return None
         return max(0.0, self._until - time.monotonic())
 
@@ -45,25 +53,40 @@ class Deadline:
 
     def begin_clean_up(self) -> None:
         """From here on calls go through, whatever was asked of the run."""
-        self._told = True
+        self._cleaning = True
 
     def before_call(self) -> None:
-        if self._stop.asked and not self._told:
-            self._told = True
+        """Raises, once in each thread, when the run was asked to stop or the time is over."""
+        if self._knows:
+            return
+        if self._stop.asked:
+            self._tell()
             raise Interrupted(self._stop.reason)
-        if self.over and not self._told:
-            self._told = True
+        if self.over:
+            self._tell()
             raise self.timeout()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; an interrupt or the end of the time ends it, once in each thread."""
+        if self._knows:
+            time.sleep(seconds)
+            return
+        try:
+            self._stop.wait(seconds if self.left is None else min(seconds, self.left))
+        except Interrupted:
+            self._tell()
+            raise
+        self.before_call()
 
     def translate(self, error: Unreachable) -> Exception:
         """What a connection that ended under a call really means."""
-        if self._told:
+        if self._knows:
             return error
         if self._stop.asked:
-            self._told = True
+            self._tell()
             return Interrupted(self._stop.reason)
         if self.over:
-            self._told = True
+            self._tell()
             return self.timeout()
         return error
 
