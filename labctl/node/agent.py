@@ -103,7 +103,7 @@ class Agent:
 
     def _take(self, size: int) -> Optional[bytes]:
         while len(self._buffer) < size:
-            data = os.read(self._source, max(65536, size - len(self._buffer)))
+            data = os.read(self._source, min(1 << 20, max(65536, size - len(self._buffer))))
             if not data:
                 return None
             self._heard = time.monotonic()
@@ -128,7 +128,10 @@ class Agent:
     def _serve(self) -> None:
         while True:
             with self._reading:
-                frame = self._read_frame()
+                try:
+                    frame = self._read_frame()
+                except (OSError, ValueError, MemoryError):  # the stream makes no sense any more
+                    frame = None
                 if frame is None:
                     self.end()
                     return
@@ -204,6 +207,8 @@ class Agent:
             sys.modules[name] = module  # dataclasses and pickle look there
             exec(compile(body, module.__dict__["__file__"], "exec"), module.__dict__)
             self._modules[digest] = module
+        if digest not in self._modules:  # it failed to load when it came
+            return {"value": None, "unknown": True}, b""
         function = getattr(self._modules[digest], request["function"])
         self._processes.call_begins()
         try:

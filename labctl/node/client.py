@@ -105,9 +105,12 @@ class AgentNode:
     def call(self, module: str, function: str, /, **arguments: Any) -> Any:
         digest, source = function_source(module)
         header = {"op": "call", "module": module, "function": function, "hash": digest}
-        body = b"" if digest in self._shipped else source
-        values, _ = self._ask({**header, "arguments": arguments}, body, limited=False)
+        known = digest in self._shipped
         self._shipped.add(digest)
+        request = {**header, "arguments": arguments}
+        values, _ = self._ask(request, b"" if known else source, limited=False)
+        if values.get("unknown"):
+            values, _ = self._ask(request, source, limited=False)
         return values["value"]
 
     # ------------------------------------------------------------ files
@@ -224,9 +227,9 @@ class AgentNode:
         """Begin to close: several agents can then end at the same time."""
         self._link.finish()
 
-    def close(self) -> None:
-        """End the agent; it kills what it still runs. Waits for that, 5 s at the most."""
-        self._link.close()
+    def close(self, patience: float = 5.0) -> None:
+        """End the agent; it kills what it still runs. Waits for that, `patience` seconds at the most."""
+        self._link.close(patience)
 
     def _ask(self, header: Header, body: bytes = b"", *, limited: bool = True) -> Frame:
         exchange = self._link.request(header, body)

@@ -213,8 +213,8 @@ class Link:
                     break
                 if now - self._spoke > PING_EVERY - 0.5:
                     self._ping()
-        except (OSError, EOFError, ValueError) as error:
-            reason = f"the connection was lost ({error})"
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            reason = f"the connection was lost ({error or type(error).__name__})"
         self._end(reason)
 
     def _ping(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import paramiko
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
+PATIENCE = 2.0  # seconds for a goodbye
 _PIECE = 1 << 20
 
 
@@ -60,7 +62,26 @@ class ChannelPipe:
         return self._tail.decode(errors="replace")
 
     def finish(self) -> None:
-        self._channel.shutdown_write()
+        self._say(self._channel.shutdown_write)
 
     def close(self) -> None:
-        self._channel.close()
+        self._say(self._channel.close)
+
+    def _say(self, goodbye: Callable[[], None]) -> None:
+        """Saying goodbye needs the transport, and a sender stuck on a frozen host holds it: then it is closed,
+        which frees everybody."""
+
+        def work() -> None:
+            try:
+                goodbye()
+            except (OSError, EOFError, paramiko.SSHException):
+                return  # it has ended already
+
+        if self._channel.closed:
+            return
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        transport = self._channel.get_transport()
+        if thread.is_alive() and transport is not None:
+            transport.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -59,8 +61,7 @@ class Connections:
 
     def node(self, settings: ConnectionSettings, become: Become | None = None) -> Node:
         """The host's agent as this user, started when there is none. Raises Unreachable and its children."""
-        if become and become.user == settings.user and settings.connection == "ssh":
-            become = None
+        become = _needed(become, settings)
         host = self._host(settings)
         with host.lock:
             user = become.user if become else None
@@ -87,8 +88,7 @@ class Connections:
     ) -> Completed:
         """Run a command line by the user's login shell over a channel of its own: needs no Python there.
         After `timeout` seconds it is ended as well as that can be done, and `timed_out` is set."""
-        if become and become.user == settings.user and settings.connection == "ssh":
-            become = None
+        become = _needed(become, settings)
         escalation = Escalation(become) if become else None
         if settings.connection == "local":
             from labctl.ssh.shell_here import run_here
@@ -127,9 +127,10 @@ class Connections:
         for agents, _ in open_things:
             for agent in agents:
                 agent.finish()
+        until = time.monotonic() + 5.0
         for agents, session in open_things:
             for agent in agents:
-                agent.close()
+                agent.close(max(0.1, until - time.monotonic()))
             if session:
                 session.close()
 
@@ -138,6 +139,12 @@ class Connections:
             if self._closed:
                 raise ConnectionLost(f"{settings.host}: the connections of this run are closed")
             return self._hosts.setdefault(settings, _Host())
+
+
+def _needed(become: Become | None, settings: ConnectionSettings) -> Become | None:
+    """None where the connection is that user's already."""
+    user = getpass.getuser() if settings.connection == "local" else settings.user
+    return None if become is None or become.user == user else become
 
 
 def _remote_agent(host: _Host, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:

@@ -138,7 +138,7 @@ def test_cut_cable_ends_what_ran(lab, own, settings, folder, monkeypatch):
 def test_frozen_node_is_lost_then_usable(lab, own, settings, monkeypatch):
     monkeypatch.setattr(link, "PING_EVERY", 0.5)
     monkeypatch.setattr(link, "SILENCE", 3.0)
-    chosen = ConnectionSettings(**{**settings("worker2").__dict__, "connect_timeout": 2.0})
+    chosen = ConnectionSettings(**{**settings("worker2").__dict__, "connect_timeout": 4.0})
     worker = own.node(chosen)
     lab.freeze("worker2")
     try:

@@ -307,6 +307,15 @@ print(node.hello["pid"], flush=True)
             assert process.wait(timeout=30) == 0
         assert not any(map(alive, pids))
 
+    def test_nonsense_on_the_pipe_ends_it(self, node, pipe):
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(node.run, ["sleep", "600"])
+            while not node.run(["pgrep", "-P", str(node.hello["pid"]), "sleep"]).stdout:
+                pass
+            pipe.send(bytes([0, 0, 0, 4, 0, 0, 0, 0]) + b"oops")
+            with pytest.raises(ConnectionLost):
+                waiting.result(timeout=10)
+
     def test_close_ends_what_runs(self, node, tmp_path):
         results = []
 
@@ -445,6 +454,14 @@ class TestCall:
         assert info.value.errno_name == "ENOENT"
         with pytest.raises(NodeError, match="ZeroDivisionError"):
             node.call("numbers", "bad")
+
+    def test_a_module_that_does_not_load_says_so_each_time(self, node, monkeypatch):
+        monkeypatch.setattr(
+            "labctl.node.client.function_source", lambda module: (module, b"import nonsense_here")
+        )
+        for _ in range(2):
+            with pytest.raises(NodeError, match="nonsense_here"):
+                node.call("broken", "f")
 
     def test_what_a_function_prints_harms_nothing(self, node, monkeypatch):
         source = b"import os\ndef talk():\n    print('noise')\n    os.system('echo more')\n    return 1\n"

@@ -18,6 +18,7 @@ import paramiko
 import pytest
 
 from labctl.errors import AuthenticationFailed, ConnectionLost, HostKeyMismatch, NoPython, Unreachable
+from labctl.node import link
 from labctl.node.client import AgentNode
 from labctl.ssh import Become, Connections, ConnectionSettings, transport
 
@@ -360,8 +361,6 @@ class TestFrozen:
     def test_frozen_sshd(self, sshd, connections, monkeypatch):
         """A stopped sshd accepts (its kernel does) and says nothing; after it goes on, all works."""
         settings = sshd.settings(connect_timeout=0.7)
-        connections.node(settings)
-        connections.drop("web1")
         sshd.process.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(Unreachable, match=r"did not answer within 0\.7 s"):
@@ -382,9 +381,31 @@ class TestFrozen:
             os.kill(pid, signal.SIGKILL)
         assert connections.shell(settings, "echo again").text() == "again\n"
 
+    @pytest.mark.parametrize("frozen", ["agent", "sshd"])
+    def test_frozen_in_the_middle_of_a_transfer(self, sshd, connections, monkeypatch, tmp_path, frozen):
+        """All buffers on the way are full and the sender is stuck in them."""
+        monkeypatch.setattr(link, "PING_EVERY", 0.2)
+        monkeypatch.setattr(link, "SILENCE", 1.0)
+        node = connections.node(sshd.settings())
+        pid = node.hello["pid"]
+        if frozen == "sshd":
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            assert "sshd" in Path(f"/proc/{pid}/comm").read_text()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with ThreadPoolExecutor() as pool:
+                writing = pool.submit(node.write, str(tmp_path / "big"), bytes(64 << 20))
+                asking = pool.submit(node.stat, "/")
+                for one in (writing, asking):
+                    with pytest.raises(ConnectionLost):
+                        one.result(timeout=20)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+        assert connections.node(sshd.settings()).run(["true"]).rc == 0
+
     def test_a_transport_that_died_unnoticed_is_replaced(self, sshd, connections):
         """The far end is frozen, as after a cut cable: the next use waits for an answer, then connects anew."""
-        settings = sshd.settings(connect_timeout=1)
+        settings = sshd.settings(connect_timeout=4)
         pid = int(connections.shell(settings, "echo $PPID").text())
         os.kill(pid, signal.SIGSTOP)
         try:
