@@ -44,16 +44,14 @@ def run(args: Arguments, ctx: Context) -> Steps:
         return {"elapsed": args.timeout, "changed": False}
     if args.state == "drained" and args.port is None:
         raise TaskFailed("state: drained needs a port")
-    what = f"{args.host}:{args.port}" if args.port is not None else str(args.path)
-    if args.search_regex:
-        what += f" with '{args.search_regex}'"
+    what = _what(args)
     if ctx.check:
         found = _look(args, ctx, timeout=0.0, delay=0.0)
         if not found["reached"]:
             reason = f"{found['detail']} now, and a dry run does not wait"
-            yield Change(f"wait for {what} to be {args.state}", lambda: None, unknown=reason)
+            yield Change(f"wait for {what}", lambda: None, unknown=reason)
     else:
-        ctx.progress(f"waiting for {what} to be {args.state}")
+        ctx.progress(f"waiting for {what}")
         found = _look(args, ctx, timeout=args.timeout, delay=args.delay)
     values = {
         "elapsed": round(found["elapsed"], 3),
@@ -67,8 +65,22 @@ def run(args: Arguments, ctx: Context) -> Steps:
     }
     if not found["reached"] and not ctx.check:
         said = f"after {args.timeout:g} s: {found['detail']}"
-        raise TaskFailed(args.msg or f"timed out waiting for {what} to be {args.state}, {said}", **values)
+        raise TaskFailed(args.msg or f"timed out waiting for {what} {said}", **values)
     return values
+
+
+def _what(args: Arguments) -> str:
+    name = f"{args.host}:{args.port}" if args.port is not None else str(args.path)
+    if args.state == "drained":
+        return f"the last connection to {name} to end"
+    if args.state in ("absent", "stopped"):
+        return f"{name} to go"
+    says = (
+        f" and {'say' if args.port is not None else 'hold'} '{args.search_regex}'"
+        if args.search_regex
+        else ""
+    )
+    return f"{name} to {'answer' if args.port is not None else 'be there'}{says}"
 
 
 def _look(args: Arguments, ctx: Context, *, timeout: float, delay: float) -> dict[str, Any]:
