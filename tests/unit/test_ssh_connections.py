@@ -358,7 +358,7 @@ class TestFailures:
 
 
 class TestFrozen:
-    def test_frozen_sshd(self, sshd, connections, monkeypatch):
+    def test_frozen_sshd(self, sshd, connections):
         """A stopped sshd accepts (its kernel does) and says nothing; after it goes on, all works."""
         settings = sshd.settings(connect_timeout=0.7)
         sshd.process.send_signal(signal.SIGSTOP)
@@ -369,16 +369,17 @@ class TestFrozen:
             sshd.process.send_signal(signal.SIGCONT)
         assert connections.node(sshd.settings()).run(["true"]).rc == 0
 
-    def test_frozen_shell_connection(self, sshd, connections, monkeypatch):
+    def test_frozen_shell_connection(self, sshd, connections, monkeypatch, tmp_path):
         monkeypatch.setattr("labctl.ssh.shell.QUIET", 0.5)
         settings = sshd.settings()
         pid = int(connections.shell(settings, "echo $PPID").text())
         threading.Timer(0.5, os.kill, (pid, signal.SIGSTOP)).start()
         try:
             with pytest.raises(ConnectionLost, match="no sign of life"):
-                connections.shell(settings, "sleep 600")
+                connections.shell(settings, f"echo $$ > {tmp_path}/pid; exec sleep 600")
         finally:
             os.kill(pid, signal.SIGKILL)
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         assert connections.shell(settings, "echo again").text() == "again\n"
 
     @pytest.mark.parametrize("frozen", ["agent", "sshd"])
