@@ -45,31 +45,30 @@ def findings(
     if len(strategies) < 2:
         yield Finding(f"Only {strategies[0]} was run: there is nothing to compare it with.")
     for strategy in strategies[1:]:
+        wanted = [c for c in compared if (c.baseline, c.strategy) == (strategies[0], strategy)]
+        found = {c.metric.name: c for c in wanted if c.metric.name in _HEADLINES}
+        if all(c.reduction is None for c in found.values()):
+            why = formats.names(list(dict.fromkeys(c.reason for c in found.values())))
+            yield Finding(f"{strategy} and {strategies[0]} cannot be compared: {why}.")
+            continue
         for metric, sentence in _HEADLINES.items():
-            found = next(
-                c
-                for c in compared
-                if (c.metric.name, c.baseline, c.strategy) == (metric, strategies[0], strategy)
-            )
-            if found.reduction is None:
-                yield Finding(
-                    f"{strategy} and {strategies[0]} cannot be compared by {_lower(found.metric.label)}: {found.reason}."
-                )
-                continue
-            amount = formats.percent(abs(found.reduction)) + (" less" if found.reduction >= 0 else " more")
-            medians = [spread(runs_of(results, s), metric)["median"] for s in (strategy, strategies[0])]
-            shown = [formats.quantity(m, found.metric.unit) for m in medians]
-            bounds = (
-                f"95\u202f% interval {formats.interval(found.low, found.high)}"
-                if found.low is not None
-                else "no interval"
-            )
-            yield Finding(
-                sentence.format(strategy, amount, strategies[0]) + ".",
-                found.verdict,
-                f"{bounds} less, n = {found.result.n} pairs, target {formats.percent(target)}."
-                f" Medians: {shown[0]} against {shown[1]}.",
-            )
+            medians = [_median(runs_of(results, s), metric) for s in (strategy, strategies[0])]
+            yield _finding(found[metric], sentence, target, f"Medians: {medians[0]} against {medians[1]}.")
+
+
+def _finding(c: Compared, sentence: str, target: float, medians: str) -> Finding:
+    if c.reduction is None:
+        return Finding(
+            f"{c.strategy} and {c.baseline} cannot be compared by {_lower(c.metric.label)}: {c.reason}."
+        )
+    amount = formats.percent(abs(c.reduction)) + (" less" if c.reduction >= 0 else " more")
+    size = f"n = {c.result.n} pair{'s' * (c.result.n != 1)}, target {formats.percent(target)}."
+    bounds = (
+        f"95\u202f% interval {formats.interval(c.low, c.high)} less" if c.low is not None else "No interval"
+    )
+    return Finding(
+        sentence.format(c.strategy, amount, c.baseline) + ".", c.verdict, f"{bounds}, {size} {medians}"
+    )
 
 
 def _lower(label: str) -> str:

@@ -65,7 +65,7 @@ def result_of(trial: Trial) -> TrialResult:
     result = TrialResult(trial)
     if result.error is not None:
         for metric in METRICS:
-            result.put(metric.name, None, f"the migration failed: {result.error}")
+            result.put(metric.name, None, f"trial {trial.number} failed")
         return result
     head = trial.head
     started, ended, regained = (_number(head.get(key)) for key in ("started", "ended", "regained"))

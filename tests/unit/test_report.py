@@ -179,7 +179,7 @@ def test_a_failed_trial_counts_in_no_comparison_and_is_said(run: Path) -> None:
     assert set(trial(model, 2)["values"].values()) == {None}
     found = comparison(model, "migration_seconds", "optimized")
     assert found["pairs"] == [2, 3]
-    assert "the target is full" in found["left_out"]["1"]
+    assert "trial 2 failed" in found["left_out"]["1"]
     assert any("Trial 2 (optimized) failed" in limit for limit in model.limits)
 
 
