@@ -24,9 +24,9 @@ from pods import ROOT, _failed, apply, read, write
 BASE = "/run/labctl/criu"
 RESTORE = BASE + "/runc-restore"
 SETTINGS = BASE + "/criu.conf"
-# A moved container's established connections are closed, so the network need not be held still for them (which
-# would take iptables): a client sees the end of its connection at once and asks again.
-_SETTINGS = "tcp-close\nnetwork-lock skip\n"
+# A moved container's connections are closed, those not yet accepted too, so the network need not be held still
+# for them (which would take iptables): a client sees the end of its connection at once and asks again.
+_SETTINGS = "tcp-close\nskip-in-flight\nnetwork-lock skip\n"
 _RUNC = """\
 #!/bin/sh
 # containerd calls: runc GLOBAL... create --bundle DIR OPTIONS... ID, and later: runc GLOBAL... start ID
