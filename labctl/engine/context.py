@@ -15,7 +15,7 @@ from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline, SessionNode
 from labctl.engine.settings import Access
 from labctl.engine.state import HostState
-from labctl.errors import Mark, PlaybookError, Unreachable
+from labctl.errors import Mark, PlaybookError
 from labctl.events import Kind
 from labctl.node.api import Completed, Node, Output
 from labctl.playbook.tree import Task
@@ -95,11 +95,10 @@ class RunContext:
     def shell(
         self, command: str, *, stdin: bytes = b"", timeout: float | None = None, output: Output | None = None
     ) -> Completed:
-        self.deadline.before_call()
         left = self.deadline.left
         limit = timeout if left is None else left if timeout is None else min(timeout, left)
         exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self.environment.items())
-        try:
+        with self.deadline.call(self.host):
             done = self.scopes.run.connections.shell(
                 self.access.settings,
                 exports + command,
@@ -108,11 +107,6 @@ class RunContext:
                 timeout=limit,
                 output=output,
             )
-        except Unreachable as error:
-            raised = self.deadline.translate(error)
-            if raised is error:
-                raise
-            raise raised from None
         if done.timed_out and limit is not timeout:
             raise self.deadline.timeout()
         return done

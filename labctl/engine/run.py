@@ -123,8 +123,8 @@ class _Session:
     def _end(self, code: int, *, interrupted: bool, error: str | None = None) -> RunResult:
         shared = self.shared
         if interrupted:
-            # Their agents end what they started; the tasks in flight see it and put back what they can.
-            for name in list(shared.hosts):
+            # Their agents end what they run; the tasks in flight see it and put back what they can.
+            for name in shared.calls.hosts():
                 shared.connections.drop(name)
             if not shared.pool.drain(_CLEAN_UP):
                 shared.bus.emit(Kind.WARNING, message="a task did not end in time and was left", mark=None)

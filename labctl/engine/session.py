@@ -9,25 +9,48 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from labctl.engine.interrupt import Stop
 from labctl.errors import Interrupted, TaskTimeout, Unreachable
 from labctl.node.api import Completed, Node, Output, Stat, Stream
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 T = TypeVar("T")
 
 
-class Deadline:
-    """The wall clock of one task, and which of its threads have learnt that it must end."""
+class Calls:
+    """The hosts that tasks are waiting for right now."""
 
-    def __init__(self, stop: Stop, seconds: float | None = None) -> None:
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def to(self, host: str) -> Iterator[None]:
+        with self._lock:
+            self._counts[host] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[host] -= 1
+
+    def hosts(self) -> list[str]:
+        with self._lock:
+            return [host for host, count in self._counts.items() if count]
+
+
+class Deadline:
+    """The wall clock of one task, and which of its threads have learnt that it must end. `calls` is the
+    run's."""
+
+    def __init__(self, stop: Stop, seconds: float | None = None, calls: Calls | None = None) -> None:
         self._stop = stop
+        self._calls = calls or Calls()
         self._until = None if seconds is None else time.monotonic() + seconds
         self._told: set[int] = set()
         self._cleaning = False
@@ -55,8 +78,21 @@ class Deadline:
         """From here on calls go through, whatever was asked of the run."""
         self._cleaning = True
 
-    def before_call(self) -> None:
-        """Raises, once in each thread, when the run was asked to stop or the time is over."""
+    @contextmanager
+    def call(self, host: str) -> Iterator[None]:
+        """Around everything asked of a host. Raises, once in each thread, Interrupted or TaskTimeout instead
+        of what the connection's end looks like, and before the call when it should not be made at all."""
+        with self._calls.to(host):
+            self._check()
+            try:
+                yield
+            except Unreachable as error:
+                raised = self._meaning(error)
+                if raised is error:
+                    raise
+                raise raised from None
+
+    def _check(self) -> None:
         if self._knows:
             return
         if self._stop.asked:
@@ -76,9 +112,9 @@ class Deadline:
         except Interrupted:
             self._tell()
             raise
-        self.before_call()
+        self._check()
 
-    def translate(self, error: Unreachable) -> Exception:
+    def _meaning(self, error: Unreachable) -> Exception:
         """What a connection that ended under a call really means."""
         if self._knows:
             return error
@@ -114,14 +150,8 @@ class SessionNode:
         return self._host
 
     def _do(self, call: Callable[[Node], T]) -> T:
-        self._deadline.before_call()
-        try:
+        with self._deadline.call(self._host):
             return call(self._connect())
-        except Unreachable as error:
-            raised = self._deadline.translate(error)
-            if raised is error:
-                raise
-            raise raised from None
 
     def run(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labctl.engine.interrupt import Stop
 from labctl.engine.options import RunOptions
 from labctl.engine.pool import Pool
-from labctl.engine.session import Watchdog
+from labctl.engine.session import Calls, Watchdog
 from labctl.errors import LabctlError
 from labctl.events import Bus
 
@@ -101,6 +101,7 @@ class Run:
         self.stop = stop
         self.pool = Pool(options.forks, stop)
         self.watchdog = Watchdog(connections.drop)
+        self.calls = Calls()
         self.hosts: dict[str, HostState] = {}
         self.shared: dict[str, Any] = {}
         self.started = options.start_at_task is None

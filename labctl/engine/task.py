@@ -235,7 +235,7 @@ class HostTask:
         if target:
             host_scope = self.scopes.scope(self.run.host(target), task, self.frame)
         args = self._arguments(task.task_type, scope)
-        deadline = Deadline(self.run.stop, settings.number(task, "timeout", scope) or None)
+        deadline = Deadline(self.run.stop, settings.number(task, "timeout", scope) or None, self.run.calls)
         context = RunContext(
             scopes=self.scopes,
             task=task,
