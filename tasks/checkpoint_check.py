@@ -24,7 +24,7 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     if ctx.check:
-        return {"supported": None, "reason": "the trial writes on the node, so a dry run does not make it"}
+        return {"supported": None, "reason": None, "msg": "a dry run does not try it"}
     runtime = Containerd(ctx.node_of, [ctx.host], lambda _host: "")
     reason = runtime.checkpoint_refusal(ctx.host)
     if reason and args.required:

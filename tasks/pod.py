@@ -68,7 +68,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
             after=f"{len(pod.containers)} containers at {pod.address or 'no address'}",
         )
         if status is None:
-            return {"name": pod.name, "address": pod.address}
+            return {"name": pod.name, "address": pod.address, "url": pod.url(args.progress)}
     if args.wait and not ctx.check:
         return _values(args, ctx, runtime, pod, _wait(args, ctx, runtime, pod))
     return _values(args, ctx, runtime, pod, status)

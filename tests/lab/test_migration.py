@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -274,3 +279,76 @@ def test_checkpoint_refused_for_one_container(start) -> None:
     assert after["boot"] == before["boot"]
     assert "locker" in job.runtime.status(job.pod, "worker1").running
     assert job.runtime.status(job.pod, "worker1").containers[PROCESSOR].completed
+
+
+# ------------------------------------------------------------ through the command line
+
+
+READY_ONLY_HERE = (
+    "import os,socket,time\n"
+    "if os.environ['NODE_NAME'] == 'worker1':\n"
+    "    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+    "    s.bind(('', 9009)); s.listen(8)\n"
+    "time.sleep(600)"
+)
+
+
+def test_interrupt_takes_the_migration_back(start, inventory_file, address, tmp_path) -> None:
+    """Ctrl-C while the target is not yet healthy: exit 130, told what was undone, training goes on here."""
+    fourth = {
+        "name": "late",
+        "image": "labctl/training-pod:1",
+        "command": ["python3", "-c", READY_ONLY_HERE],
+        "readinessProbe": {"tcpSocket": {"port": 9009}},
+    }
+    patch = {"spec": {"containers": [fourth]}}
+    job = start(patch=patch)
+    before = told(job, "worker1")
+    task = {
+        "manifest": str(ROOT / "workloads/training-pod/pod.yml"),
+        "patch": patch,
+        "env": ENV,
+        "to": "worker2",
+        "nodes": "workers",
+        "strategy": "optimized",
+        "dest": "trial",
+    }
+    play = {
+        "hosts": "master",
+        "gather_facts": False,
+        "vars": {"pod_address": address},
+        "tasks": [{"migrate": task}],
+    }
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(json.dumps([play]))
+    command = [
+        sys.executable,
+        "-m",
+        "labctl",
+        "run",
+        str(playbook),
+        "-i",
+        str(inventory_file),
+        "--output",
+        "json",
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if '"create"' in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest, _ = process.communicate(timeout=60)
+    output = "".join(seen) + rest
+    assert process.returncode == 130, output
+    assert "goes on, on worker1" in output
+    after = still_works(job, before)
+    assert after["boot"] == before["boot"]
