@@ -194,7 +194,9 @@ class Lab:
     def _remove(self, known: LabState) -> None:
         if shutil.which("lxc-stop", path=system.environment()["PATH"]) and known.bridge:
             with ThreadPoolExecutor(max_workers=8) as pool:
-                list(pool.map(Container.kill, _containers(known, self.folder)))
+                containers = _containers(known, self.folder)
+                list(pool.map(Container.release_nfs, containers))
+                list(pool.map(Container.kill, containers))
         cgroups.kill(known.id)
         if known.bridge:
             network.remove_bridge(known.id, known.bridge)
