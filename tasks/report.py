@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labctl import report
+from labctl.report.text import plain
 from labctl.task_types import Args, Change, Context, Steps, arg
 
 ON_CONTROLLER = True
@@ -37,7 +38,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
         model = report.reduce(ctx.run_dir, target=args.target, kind=args.kind)
         report.write(model, ctx.run_dir)
         return {
-            "headline": [finding.text for finding in model.findings],
+            "headline": [plain(finding.text) for finding in model.findings],
             "verdicts": model.data.get("verdicts", {}),
             "summary": report.render(model, "summary"),
         }

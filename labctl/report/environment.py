@@ -50,7 +50,7 @@ def provenance(run: Run, trials: list[Mapping[str, Any]]) -> list[tuple[str, str
             found.append((label, str(value)))
 
     argv = head.get("argv")
-    add("command", shlex.join(map(str, argv)) if isinstance(argv, list) else argv)
+    add("command", shlex.join(["labctl", *map(str, argv)]) if isinstance(argv, list) else argv)
     version, commit = head.get("labctl"), head.get("commit")
     add("labctl", f"{version}, commit {commit}" if version and commit else version)
     add("run", run.folder.name)
@@ -58,6 +58,9 @@ def provenance(run: Run, trials: list[Mapping[str, Any]]) -> list[tuple[str, str
         add("started", time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(head["started"])))
     if isinstance(head.get("started"), int | float) and isinstance(head.get("ended"), int | float):
         add("took", formats.quantity(head["ended"] - head["started"], "s"))
+    cost = head.get("self")
+    if isinstance(cost, Mapping) and isinstance(cost.get("cpu_seconds"), int | float):
+        add("labctl itself used", formats.quantity(cost["cpu_seconds"], "CPU s"))
     for label, key in (
         ("profile", "profile"),
         ("runtime", "runtime"),

@@ -61,6 +61,8 @@ def percent(share: float | None, sign: bool = False) -> str:
     if share is None or not math.isfinite(share):
         return MISSING
     value = share * 100
+    if value < -999:
+        return f"<{MINUS}999{NARROW}%"  # "more than ten times as much" is all that is worth saying
     small = abs(value) < 9.95 or 99 < abs(value) < 99.95
     text = f"{abs(value):.{1 if small and value else 0}f}"
     if not text.strip("0."):

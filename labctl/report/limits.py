@@ -26,7 +26,7 @@ _VOLUMES = {
 
 
 def limits_of(run: Run, results: Sequence[TrialResult], compared: Sequence[Compared]) -> list[str]:
-    found = [*_setting(results), *_sample_size(compared), *_method(results)]
+    found = [*_setting(run, results), *_sample_size(compared), *_method(results)]
     found += [*_disturbed(results, compared), *_failed(results), *_missing(results)]
     found += [
         f"Trial {r.trial.number}: {text}." for r in results for text in r.trial.head.get("warnings") or []
@@ -41,11 +41,10 @@ def limits_of(run: Run, results: Sequence[TrialResult], compared: Sequence[Compa
     return found
 
 
-def _setting(results: Sequence[TrialResult]) -> list[str]:
+def _setting(run: Run, results: Sequence[TrialResult]) -> list[str]:
     volumes = {str(r.trial.head["volume"]) for r in results if r.trial.head.get("volume")}
     found = [_VOLUMES.get(volume, f"The shared volume was {volume}.") for volume in sorted(volumes)]
-    boots = [{rec.boot_id for rec in r.trial.recordings} for r in results if len(r.trial.recordings) > 1]
-    if boots and all(len(ids) == 1 and None not in ids for ids in boots):
+    if _one_machine(run):
         found.append(
             "All nodes shared one machine and one kernel: their network is memory, and they compete for the same CPUs."
             " Ratios between strategies carry over to other machines better than the absolute figures do."
@@ -62,6 +61,16 @@ def _setting(results: Sequence[TrialResult]) -> list[str]:
             " times were corrected by the offsets that were measured."
         )
     return found
+
+
+def _one_machine(run: Run) -> bool:
+    """Whether the nodes' kernels were started at the same moment, to 10 ms: then it is one kernel. A boot id
+    does not tell, LXC gives each container its own."""
+    clocks = [facts.get("clock") for facts in run.facts.values()]
+    booted = [
+        c["wall"] - c["monotonic"] for c in clocks if isinstance(c, dict) and "wall" in c and "monotonic" in c
+    ]
+    return len(booted) > 1 and len(booted) == len(run.facts) and max(booted) - min(booted) < 0.01
 
 
 def _sample_size(compared: Sequence[Compared]) -> list[str]:

@@ -93,7 +93,7 @@ def _data(
         "machines": {host: dict(facts) for host, facts in run.facts.items()},
         "provenance": {
             key: run.head.get(key)
-            for key in ("argv", "playbook", "inventory", "labctl", "commit", "started", "ended", "exit_code")
+            for key in ("argv", "playbooks", "inventory", "labctl", "commit", "started", "ended", "exit_code")
         },
     }
 

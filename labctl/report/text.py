@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from labctl.report.formats import NARROW
 from labctl.report.model import Model, Table
 
 WIDTH = 100
@@ -18,7 +19,12 @@ def summary_of(model: Model) -> str:
     for finding in model.findings:
         first = f"{_MARK[finding.verdict].ljust(width)}  "
         lines += textwrap.wrap(finding.text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
-    return "\n".join(line.rstrip() for line in lines).strip("\n") + "\n"
+    return plain("\n".join(line.rstrip() for line in lines).strip("\n") + "\n")
+
+
+def plain(text: str) -> str:
+    """With ordinary spaces: not every terminal has a narrow one."""
+    return text.replace(NARROW, " ")
 
 
 def _table(table: Table) -> list[str]:

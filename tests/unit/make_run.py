@@ -301,10 +301,12 @@ def make_run(
         facts = {
             "distribution": "Debian", "distribution_version": "12", "kernel": "6.1.0-fixture", "processor": ["0", "FixtureVendor", "Fixture CPU"],
             "processor_vcpus": 2, "memtotal_mb": 8192, "cgroup": {"version": 2}, "containerd_version": "1.7.24", "runc_version": "1.1.15", "criu_version": None,
+            "clock": {"wall": EPOCH, "monotonic": 0.0},
         }  # fmt: skip
         (run / "facts" / f"{host}.json").write_text(json.dumps(facts))
-    head = {"argv": ["labctl", "run", "playbooks/migration_compare.yml", "-i", "inventories/lab"], "playbook": "playbooks/migration_compare.yml",
-            "inventory": ["inventories/lab"], "labctl": "0.1.0", "commit": "0" * 40, "started": EPOCH, "ended": EPOCH + 200.0, "exit_code": 0}  # fmt: skip
+    head = {"argv": ["run", "playbooks/migration_compare.yml", "-i", "inventories/lab"], "playbooks": ["playbooks/migration_compare.yml"],
+            "inventory": ["inventories/lab"], "labctl": "0.1.0", "commit": "0" * 40, "started": EPOCH, "ended": EPOCH + 200.0, "exit_code": 0,
+            "self": {"cpu_seconds": 11.0}}  # fmt: skip
     (run / "run.json").write_text(json.dumps(head))
     return run
 

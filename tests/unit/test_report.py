@@ -8,6 +8,7 @@ import math
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -126,6 +127,24 @@ def test_another_target_gives_another_verdict_and_is_remembered(run: Path) -> No
     assert comparison(strict, "cpu_millicores_source", "live")["verdict"] == "fail"
     report.write(strict, run)
     assert report.reduce(run).data["target"] == 0.5
+
+
+def test_a_real_run_is_reduced_and_recomputed(tmp_path: Path) -> None:
+    """Raw files of a real run on three embedded nodes of a busy machine (data/run-small.tar.xz)."""
+    with tarfile.open(HERE / "data" / "run-small.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = tmp_path / "run-small"
+    model = report.reduce(run)
+    report.write(model, run)
+    recomputed = subprocess.run(
+        [sys.executable, str(HERE / "recompute.py"), str(run)], capture_output=True, text=True, check=False
+    )
+    assert recomputed.returncode == 0, recomputed.stdout + recomputed.stderr
+    assert [claim.holds for claim in model.claims] == [True] * len(model.claims)
+    assert comparison(model, "cpu_seconds_until_regained", "optimized")["verdict"] == "pass"
+    assert trial(model, 2)["downtime"]["failed_probes"] == 0
+    assert any("one machine and one kernel" in limit for limit in model.limits)
+    assert any("CPU was used by others" in limit for limit in model.limits)
 
 
 # ------------------------------------------------------------ claims

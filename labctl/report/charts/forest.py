@@ -8,7 +8,7 @@ from labctl.report import formats
 from labctl.report.model import Verdict
 from labctl.report.svg import Scale, Svg, shorten, text_width, ticks
 
-WIDTH, LEFT, RIGHT = 960.0, 312.0, 716.0
+WIDTH, LEFT, RIGHT = 960.0, 312.0, 690.0
 ROW, GROUP_GAP, TOP, BOTTOM = 25.0, 11.0, 34.0, 46.0
 TONE = {"pass": "good", "fail": "bad", "not shown": "unsure", None: "plain"}
 

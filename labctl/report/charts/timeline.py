@@ -8,7 +8,7 @@ from labctl.report import formats
 from labctl.report.svg import Scale, Svg, ceiling, text_width, tick_texts, ticks
 
 WIDTH, LEFT, RIGHT = 960.0, 66.0, 948.0
-HEAD, GAP, STRIP, FOOT, LEGEND = 46.0, 22.0, 12.0, 18.0, 8.0
+HEAD, GAP, STRIP, FOOT, LEGEND = 54.0, 22.0, 12.0, 18.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ class Timeline:
                     free = middle + 6
             label = f"migration {formats.quantity(last - first, 's')}"
             svg.line(across(first), HEAD, across(last), HEAD, "band-edge")
-            _label(svg, across(first), HEAD - 28, label, "strong")
+            _label(svg, across(first), HEAD - 38, label, "strong")
         if self.mark is not None:
             x = across(self.mark)
-            svg.line(x, HEAD - 14, x, bottom, "mark")
+            svg.line(x, HEAD - 30, x, bottom, "mark")
             _label(
                 svg,
                 x + 5,
-                HEAD - 15,
+                HEAD - 21,
                 f"progress regained after {formats.quantity(self.mark, 's')}",
                 "tone-mark",
             )
