@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -52,11 +51,17 @@ for name, source in SOURCES:
 sys.modules["labctl.node.agent"].main()
 """
 
+_SIBLING = re.compile(r"^from labctl\.node\.functions(?:\.(\w+))? import (.+)$", re.MULTILINE)
 _SIBLING_LOADER = """
 def _load(siblings):
     import sys
+    for name in ("labctl", "labctl.node", "labctl.node.functions"):
+        if name not in sys.modules:
+            sys.modules[name] = type(sys)(name)
+            sys.modules[name].__path__ = []
     for name, text in siblings:
-        module = sys.modules[name] = type(sys)(name)
+        module = sys.modules["labctl.node.functions." + name] = type(sys)(name)
+        setattr(sys.modules["labctl.node.functions"], name, module)
         exec(compile(text, "labctl/node/functions/%s.py" % name, "exec"), module.__dict__)
 _load(_SIBLINGS)
 """
@@ -103,12 +108,10 @@ def _with_siblings(path: Path) -> bytes:
 
     def visit(one: Path) -> None:
         text = one.read_text(encoding="utf-8")
-        for name in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE):
-            sibling = path.with_name(f"{name}.py")
-            if name in order or sibling == path or name in sys.stdlib_module_names:
-                continue
-            if sibling.is_file():
-                visit(sibling)
+        for module, names in _SIBLING.findall(text):
+            for name in [module] if module else names.replace(",", " ").split()[:1]:
+                if name not in order and name != path.stem:
+                    visit(path.with_name(f"{name}.py"))
         order[one.stem] = text
 
     visit(path)

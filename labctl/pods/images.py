@@ -149,15 +149,19 @@ def _assemble(recipe: Recipe, store: Path, layers: list[str], environment: dict[
 def _layer(store: Path, key: str, make: Callable[[Path], None]) -> str:
     """The layer remembered under `key`, or made now: the hex sha256 of its tar."""
     note = store / f"{key}.layer"
-    if note.is_file() and (store / "blobs" / "sha256" / note.read_text()).is_file():
-        return note.read_text()
+    if note.is_file():
+        digest, _, size = note.read_text().partition(" ")
+        known = store / "blobs" / "sha256" / digest
+        if known.is_file() and str(known.stat().st_size) == size:
+            return digest
     with tempfile.TemporaryDirectory(prefix="layer-", dir=store) as work:
         path = Path(work) / "layer.tar"
         make(path)
+        size = str(path.stat().st_size)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         path.rename(store / "blobs" / "sha256" / digest)
-    _write(note, digest.encode())
+    _write(note, f"{digest} {size}".encode())
     return digest
 
 

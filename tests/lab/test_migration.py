@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def migrated(job: Job, strategy: str) -> Moved:
     recorder = Recorder()
     moved = migrate(strategy, job, recorder)
     phases = recorder.phases
-    assert all(one.end <= following.start for one, following in zip(phases, phases[1:], strict=False))
+    assert all(one.end <= following.start for one, following in pairwise(phases))
     assert not recorder.pending
     assert job.runtime.status(job.pod, job.source) is None
     print(strategy, {p.name: round(p.seconds, 3) for p in phases}, moved.moved, moved.frozen_seconds)

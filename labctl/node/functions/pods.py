@@ -13,9 +13,10 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+from typing import Any, Dict, List, Optional
 
-import pods_containers as containers
-import pods_network as network
+from labctl.node.functions import pods_containers as containers
+from labctl.node.functions import pods_network as network
 
 ROOT = "/run/labctl/pods"
 LOGS = "/var/log/pods"
@@ -24,23 +25,23 @@ LOGS = "/var/log/pods"
 class Busy:
     """One operation on a pod at a time."""
 
-    def __init__(self, pod):
+    def __init__(self, pod: str) -> None:
         self.pod = pod
 
-    def __enter__(self):
+    def __enter__(self) -> "Busy":  # noqa: PYI034
         os.makedirs(os.path.join(ROOT, self.pod), exist_ok=True)
-        self.stream = open(os.path.join(ROOT, self.pod + ".lock"), "w")  # noqa: SIM115
+        self.stream = open(os.path.join(ROOT, self.pod + ".lock"), "w")
         fcntl.flock(self.stream, fcntl.LOCK_EX)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         folder = os.path.join(ROOT, self.pod)
         if not os.path.exists(os.path.join(folder, "pod.json")):
             shutil.rmtree(folder, ignore_errors=True)
         self.stream.close()
 
 
-def _failed(error):
+def _failed(error: Exception) -> Dict[str, Any]:
     """{"error": …} of an exception a pod may cause; others are raised again."""
     if isinstance(error, containers.ContainerError):
         return {"error": {"container": error.container, "words": error.words}}
@@ -49,21 +50,22 @@ def _failed(error):
     raise error
 
 
-def read(pod):
+def read(pod: str) -> Optional[Dict[str, Any]]:
     try:
         with open(os.path.join(ROOT, pod, "pod.json")) as stream:
-            return json.load(stream)
+            found: Dict[str, Any] = json.load(stream)
     except FileNotFoundError:
         return None
+    return found
 
 
-def write(record):
+def write(record: Dict[str, Any]) -> None:
     path = os.path.join(ROOT, record["pod"], "pod.json")
     containers.write_private(path + ".part", json.dumps(record))
     os.replace(path + ".part", path)
 
 
-def apply(plan):
+def apply(plan: Dict[str, Any]) -> Dict[str, Any]:
     """Create the pod, or add to it the containers of the plan; all of them, or none.
 
     plan: pod, hash, address, serve, expires (this node's clock, or None: a call that was held up by a
@@ -71,15 +73,19 @@ def apply(plan):
     unpack (a tar for new emptyDirs, or None), containers (name, id, argv for ctr, env, log)."""
     pod = plan["pod"]
     with Busy(pod):
-        record = read(pod)
-        new = record is None
-        made = []
+        known = read(pod)
+        new = known is None
+        record = known or dict(
+            {key: plan[key] for key in ("pod", "hash", "address")},
+            containers={},
+            serving=False,
+            created=time.time(),
+        )
+        made: List[Dict[str, Any]] = []
         try:
             _in_time(plan)
             if new:
                 _clear(pod, plan["address"])
-                record = dict((key, plan[key]) for key in ("pod", "hash", "address"))
-                record.update(containers={}, serving=False, created=time.time())
                 write(record)
                 _make_folders(plan)
                 network.create(pod, plan["address"])
@@ -91,7 +97,7 @@ def apply(plan):
                 made.append(container)
             containers.in_parallel(lambda c: _start(pod, c), made)
             for container in made:
-                kept = dict((key, container[key]) for key in ("name", "id", "log", "hash"))
+                kept = {key: container[key] for key in ("name", "id", "log", "hash")}
                 record["containers"][container["name"]] = dict(kept, started_at=container["started_at"])
             _in_time(plan)
             if plan["serve"] and plan["address"]:
@@ -99,23 +105,23 @@ def apply(plan):
             record["serving"] = bool(plan["serve"])
             write(record)
         except Exception as error:
-            logs = dict((c["name"], containers.tail(c["log"])) for c in made)
+            logs = {c["name"]: containers.tail(c["log"]) for c in made}
             _undo(pod, plan, made, record, new)
             return dict(_failed(error), logs=logs)
         return _status(record)
 
 
-def _start(pod, container):
+def _start(pod: str, container: Dict[str, Any]) -> None:
     containers.start(container, os.path.join(ROOT, pod, container["name"] + ".env"))
     container["started_at"] = time.time()
 
 
-def _in_time(plan):
+def _in_time(plan: Dict[str, Any]) -> None:
     if plan["expires"] is not None and time.time() > plan["expires"]:
         raise containers.ContainerError(None, "the request came too late; nobody waits for it any more")
 
 
-def _make_folders(plan):
+def _make_folders(plan: Dict[str, Any]) -> None:
     os.makedirs(LOGS, exist_ok=True)
     for folder in plan["claims"]:
         os.makedirs(folder, exist_ok=True)
@@ -126,7 +132,9 @@ def _make_folders(plan):
             tar.extractall(os.path.join(ROOT, plan["pod"], "volumes"))
 
 
-def _undo(pod, plan, made, record, new):
+def _undo(
+    pod: str, plan: Dict[str, Any], made: List[Dict[str, Any]], record: Dict[str, Any], new: bool
+) -> None:
     if new:
         _clear(pod, plan["address"])
         _forget(os.path.join(ROOT, pod, "pod.json"))
@@ -140,7 +148,7 @@ def _undo(pod, plan, made, record, new):
     write(record)
 
 
-def _clear(pod, address):
+def _clear(pod: str, address: Optional[str]) -> None:
     """Remove whatever an earlier pod of this name left."""
     for container_id in containers.leftovers(pod):
         try:
@@ -151,31 +159,31 @@ def _clear(pod, address):
     shutil.rmtree(os.path.join(ROOT, pod, "volumes"), ignore_errors=True)
 
 
-def _forget(path):
+def _forget(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
 
 
-def volume(pod, name):
+def volume(pod: str, name: str) -> str:
     """Where an emptyDir of a pod is on this node."""
     return os.path.join(ROOT, pod, "volumes", name)
 
 
-def status(pod):
+def status(pod: str) -> Optional[Dict[str, Any]]:
     """The pod as it is, or None."""
     record = read(pod)
     return _status(record) if record else None
 
 
-def _status(record):
+def _status(record: Dict[str, Any]) -> Dict[str, Any]:
     found = [containers.status(container) for container in record["containers"].values()]
     keys = ("pod", "hash", "address", "serving")
-    return dict(((key, record[key]) for key in keys), containers=found)
+    return dict({key: record[key] for key in keys}, containers=found)
 
 
-def delete(pod, grace):
+def delete(pod: str, grace: float) -> Dict[str, Any]:
     """{"existed": …, "containers": how they ended}. Logs stay until the next pod of this name."""
     with Busy(pod):
         record = read(pod)
@@ -195,7 +203,7 @@ def delete(pod, grace):
         return {"existed": True, "containers": ended}
 
 
-def serve(pod, expires=None):
+def serve(pod: str, expires: Optional[float] = None) -> Dict[str, Any]:
     """From now on the pod's address leads to this node."""
     with Busy(pod):
         try:
@@ -212,7 +220,7 @@ def serve(pod, expires=None):
         return {}
 
 
-def withdraw(pod):
+def withdraw(pod: str) -> Dict[str, Any]:
     """The pod's address leads to this node no more."""
     with Busy(pod):
         record = read(pod)
@@ -223,7 +231,7 @@ def withdraw(pod):
         return {}
 
 
-def send(pod, container, name):
+def send(pod: str, container: str, name: str) -> Dict[str, Any]:
     """Signal a container's first process ('USR1')."""
     try:
         containers.send(_container(pod, container), name)
@@ -232,7 +240,7 @@ def send(pod, container, name):
     return {}
 
 
-def pause(pod, names, resume=False):
+def pause(pod: str, names: List[str], resume: bool = False) -> Dict[str, Any]:
     """Freeze, or thaw, containers."""
     verb = "resume" if resume else "pause"
     try:
@@ -243,14 +251,15 @@ def pause(pod, names, resume=False):
     return {}
 
 
-def _container(pod, name):
+def _container(pod: str, name: str) -> Dict[str, Any]:
     record = read(pod)
     if record is None or name not in record["containers"]:
         raise containers.ContainerError(name, "there is no such container on this node")
-    return record["containers"][name]
+    found: Dict[str, Any] = record["containers"][name]
+    return found
 
 
-def logs(pod, names):
+def logs(pod: str, names: List[str]) -> Dict[str, str]:
     """{container: text} of what they wrote; '' for those that never ran here."""
     found = {}
     for name in names:
@@ -262,7 +271,9 @@ def logs(pod, names):
     return found
 
 
-def wait(pod, ready, timeout, progress=None):
+def wait(
+    pod: str, ready: List[Dict[str, Any]], timeout: float, progress: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
     """Wait until the pod is healthy: every container runs or has completed, and is ready.
 
     ready: [{container, port, path or None}]. progress: None, or {url, step, completed}: also wait until
@@ -270,7 +281,8 @@ def wait(pod, ready, timeout, progress=None):
     Returns the status with `waited` seconds and `progress`; or {"error": …} when a container failed or
     the time is over."""
     begin = time.monotonic()
-    waiting, last = list(ready), None
+    waiting = list(ready)
+    last: Optional[Dict[str, Any]] = None
     while True:
         found = status(pod)
         if found is None:
@@ -284,19 +296,23 @@ def wait(pod, ready, timeout, progress=None):
         reached = not waiting
         if reached and progress:
             last = told(progress["url"]) or last
-            reached = bool(last) and regained(last, progress)
+            reached = last is not None and regained(last, progress)
         if reached:
             return dict(found, waited=time.monotonic() - begin, progress=last, wall=time.time())
         if time.monotonic() - begin > timeout:
             words = ", ".join("%s:%s%s" % (w["container"], w["port"], w["path"] or "") for w in waiting)
             words = ("not ready after %g s: %s" % (timeout, words)) if waiting else ""
             words = words or "after %g s the service told %s" % (timeout, json.dumps(last))
-            text = dict((n, containers.tail(c["log"])) for n, c in read(pod)["containers"].items())
-            return {"error": {"container": None, "words": words}, "logs": text}
-        time.sleep(0.01)
+            paths = {
+                one["name"]: "%s/labctl_%s_%s.log" % (LOGS, pod, one["name"]) for one in found["containers"]
+            }
+            wrote = {name: containers.tail(path) for name, path in paths.items()}
+            return {"error": {"container": None, "words": words}, "logs": wrote}
+        # At first as fast as a start deserves, then so that asking costs the pod next to nothing.
+        time.sleep(0.01 if time.monotonic() - begin < 2 else 0.05)
 
 
-def regained(told_now, wanted):
+def regained(told_now: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
     """Whether the service's progress is what it is to be."""
     step = told_now.get("step")
     if step is None or (wanted.get("step") is not None and step < wanted["step"]):
@@ -304,7 +320,7 @@ def regained(told_now, wanted):
     return set(wanted.get("completed") or ()) <= set(told_now.get("completed") or ())
 
 
-def told(url, timeout=0.5):
+def told(url: str, timeout: float = 0.5) -> Optional[Dict[str, Any]]:
     """The JSON object a URL answers with, or None."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
@@ -314,7 +330,7 @@ def told(url, timeout=0.5):
     return found if isinstance(found, dict) else None
 
 
-def _ready(address, one):
+def _ready(address: Optional[str], one: Dict[str, Any]) -> bool:
     if not address:
         return True
     if one["path"] is None:
@@ -324,7 +340,9 @@ def _ready(address, one):
             return False
         return True
     try:
-        with urllib.request.urlopen("http://%s:%d%s" % (address, one["port"], one["path"]), timeout=0.5) as got:
-            return 200 <= got.status < 400
+        with urllib.request.urlopen(
+            "http://%s:%d%s" % (address, one["port"], one["path"]), timeout=0.5
+        ) as got:
+            return bool(200 <= got.status < 400)
     except (OSError, ValueError):
         return False

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-import pods_shim
+from labctl.node.functions import pods_shim
 
 NAMESPACE = "labctl"
 CGROUP = "/sys/fs/cgroup"
@@ -17,13 +18,13 @@ _CONTROLLERS = ("cpuacct", "cpu", "memory", "pids", "blkio", "freezer", "cpuset"
 
 
 class ContainerError(Exception):
-    def __init__(self, container, words):
+    def __init__(self, container: Optional[str], words: str) -> None:
         super().__init__(words)
         self.container = container
         self.words = words
 
 
-def ctr(*arguments, check=None, timeout=60):
+def ctr(*arguments: str, check: Optional[str] = None, timeout: float = 60) -> Tuple[int, str, str]:
     """Run ctr; (exit code, stdout, stderr). With `check`, a failure is a ContainerError about it."""
     try:
         done = subprocess.run(
@@ -35,16 +36,16 @@ def ctr(*arguments, check=None, timeout=60):
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ContainerError(check, "ctr %s did not end within %g s" % (arguments[0], timeout))
+        raise ContainerError(check, "ctr %s did not end within %g s" % (arguments[0], timeout)) from None
     except FileNotFoundError:
-        raise ContainerError(check, "there is no 'ctr' on this node: is containerd installed?")
+        raise ContainerError(check, "there is no 'ctr' on this node: is containerd installed?") from None
     words = done.stderr.decode(errors="replace").strip()
     if check and done.returncode:
         raise ContainerError(check, words or "ctr ended with exit code %d" % done.returncode)
     return done.returncode, done.stdout.decode(errors="replace"), words
 
 
-def in_parallel(function, items):
+def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> List[Any]:
     """Apply to all at once; every one is waited for, then the first error is raised."""
     items = list(items)
     if not items:
@@ -54,19 +55,19 @@ def in_parallel(function, items):
     return [future.result() for future in futures]
 
 
-def start(container, secret_env_path):
+def start(container: Dict[str, Any], secret_env_path: str) -> None:
     """Create and start one: {"name", "id", "argv", "log", "env"}; argv is ctr's, complete."""
     write_private(secret_env_path, "".join("%s=%s\n" % pair for pair in sorted(container["env"].items())))
     ctr(*container["argv"], check=container["name"])
 
 
-def write_private(path, text):
+def write_private(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
 
 
-def cgroups(container_id):
+def cgroups(container_id: str) -> Dict[str, str]:
     """{controller: path} of its cgroups that exist; one entry 'unified' on cgroup v2."""
     if os.path.exists(CGROUP + "/cgroup.controllers"):
         path = "%s/%s/%s" % (CGROUP, NAMESPACE, container_id)
@@ -75,7 +76,7 @@ def cgroups(container_id):
     return {name: path for name, path in paths.items() if os.path.isdir(path)}
 
 
-def oom_kills(paths):
+def oom_kills(paths: Dict[str, str]) -> Optional[int]:
     """How many of its processes the kernel killed for memory; None when the kernel does not say."""
     for name, file, key in (
         ("unified", "memory.events", "oom_kill"),
@@ -91,7 +92,7 @@ def oom_kills(paths):
     return None
 
 
-def status(container):
+def status(container: Dict[str, Any]) -> Dict[str, Any]:
     """One container of a pod's record, in the form of labctl.pods.model.ContainerStatus."""
     found = {
         "name": container["name"],
@@ -124,7 +125,7 @@ def status(container):
     return found
 
 
-def send(container, name):
+def send(container: Dict[str, Any], name: str) -> None:
     """Signal its first process, by the signal's name without SIG."""
     task = pods_shim.state(NAMESPACE, container["id"])
     if not task or task["status"] not in ("running", "paused"):
@@ -132,7 +133,7 @@ def send(container, name):
     os.kill(task["pid"], getattr(signal, "SIG" + name))
 
 
-def end(containers, grace):
+def end(containers: Iterable[Dict[str, Any]], grace: float) -> None:
     """SIGTERM, then SIGKILL to those that still run after `grace` seconds."""
     deadline = time.monotonic() + grace
     killed = False
@@ -160,7 +161,7 @@ def end(containers, grace):
             time.sleep(0.005)
 
 
-def _runs(container):
+def _runs(container: Dict[str, Any]) -> bool:
     try:
         task = pods_shim.state(NAMESPACE, container["id"])
     except pods_shim.ShimGone:
@@ -168,7 +169,7 @@ def _runs(container):
     return bool(task and task["status"] in ("running", "paused", "created"))
 
 
-def remove(container_id):
+def remove(container_id: str) -> None:
     """Remove task, container and cgroups, whatever there is of them."""
     code, _, words = ctr("task", "rm", "--force", container_id)
     if code and "not found" not in words and "no running task" not in words:
@@ -184,13 +185,13 @@ def remove(container_id):
                 pass
 
 
-def leftovers(pod):
+def leftovers(pod: str) -> List[str]:
     """Ids of containers that carry the pod's label."""
     _, listed, _ = ctr("container", "ls", "-q", 'labels."labctl.pod"==%s' % pod)
     return listed.split()
 
 
-def tail(path, lines=5):
+def tail(path: str, lines: int = 5) -> str:
     """The last lines of a log file, or ''."""
     try:
         with open(path, "rb") as stream:

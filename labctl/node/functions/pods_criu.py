@@ -16,10 +16,11 @@ import sys
 import tarfile
 import tempfile
 import time
+from typing import Any, Dict, List, Optional
 
-import pods_containers as containers
-import pods_shim
-from pods import ROOT, _failed, apply, read, write
+from labctl.node.functions import pods_containers as containers
+from labctl.node.functions import pods_shim
+from labctl.node.functions.pods import ROOT, _failed, apply, read, write
 
 BASE = "/run/labctl/criu"
 RESTORE = BASE + "/runc-restore"
@@ -27,7 +28,8 @@ SETTINGS = BASE + "/criu.conf"
 # A moved container's connections are closed, those not yet accepted too, so the network need not be held still
 # for them (which would take iptables): a client sees the end of its connection at once and asks again.
 _SETTINGS = "tcp-close\nskip-in-flight\nnetwork-lock skip\n"
-_RUNC = """\
+_RUNC = (
+    """\
 #!/bin/sh
 # containerd calls: runc GLOBAL... create --bundle DIR OPTIONS... ID, and later: runc GLOBAL... start ID
 image= bundle= command= last=
@@ -53,10 +55,12 @@ create)
     done;;
 esac
 exec runc "$@"
-""" % BASE
+"""
+    % BASE
+)
 
 
-def install():
+def install() -> None:
     """Put the restoring runc and CRIU's settings in place."""
     for path, text, mode in ((RESTORE, _RUNC, 0o755), (SETTINGS, _SETTINGS, 0o644)):
         try:
@@ -71,7 +75,7 @@ def install():
         os.replace(path + ".part", path)
 
 
-def checkpoint(pod, names, directory):
+def checkpoint(pod: str, names: List[str], directory: str) -> Dict[str, Any]:
     """Write the memory of containers below `directory`, one folder each, and end them here; with the pod's
     emptyDirs in volumes.tar. {"containers": [{container, path, size, seconds, frozen_seconds}], "volumes": bytes}
     or {"error": …, "containers": those that had already ended}."""
@@ -92,7 +96,7 @@ def checkpoint(pod, names, directory):
     return {"containers": done, "volumes": size}
 
 
-def _dump(container, directory):
+def _dump(container: Dict[str, Any], directory: str) -> Dict[str, Any]:
     path = os.path.join(directory, container["name"])
     work = os.path.join(BASE, "dump", container["id"])
     shutil.rmtree(work, ignore_errors=True)
@@ -115,7 +119,7 @@ def _dump(container, directory):
     }
 
 
-def _mark(pod, done):
+def _mark(pod: str, done: List[Dict[str, Any]]) -> None:
     record = read(pod)
     if record and done:
         for one in done:
@@ -123,7 +127,7 @@ def _mark(pod, done):
         write(record)
 
 
-def _short(words, log):
+def _short(words: str, log: str) -> str:
     try:
         with open(log, errors="replace") as stream:
             lines = [line.strip() for line in stream if "Error" in line and "rlimit: " not in line]
@@ -133,14 +137,14 @@ def _short(words, log):
     return "; ".join([first[0], *lines[-3:]])
 
 
-def _size(path):
+def _size(path: str) -> int:
     total = 0
     for folder, _, files in os.walk(path):
         total += sum(os.lstat(os.path.join(folder, name)).st_size for name in files)
     return total
 
 
-def _pack(source, target):
+def _pack(source: str, target: str) -> int:
     with tarfile.open(target, "w") as tar:
         if os.path.isdir(source):
             for name in sorted(os.listdir(source)):
@@ -148,14 +152,14 @@ def _pack(source, target):
     return os.path.getsize(target)
 
 
-def _frozen(path):
+def _frozen(path: str) -> Optional[float]:
     """CRIU's frozen_time in seconds, from its stats-dump: two magic words, a size, a StatsEntry message."""
     try:
         with open(path, "rb") as stream:
             data = stream.read()
         size = struct.unpack_from("<I", data, 8)[0]
-        dump = pods_shim._fields(pods_shim._fields(data[12 : 12 + size])[1])
-        return dump[2] / 1e6
+        dump = pods_shim.fields(pods_shim.fields(data[12 : 12 + size])[1])
+        return float(dump[2]) / 1e6
     except (OSError, struct.error, KeyError, ValueError):
         return None
 
@@ -179,7 +183,7 @@ while True:
 """
 
 
-def refusal():
+def refusal() -> Optional[str]:
     """Why this node cannot checkpoint and restore a process with a TCP listener and an open connection, or
     None. It is tried for real, once per boot and CRIU binary, with the settings containers get."""
     binary = shutil.which("criu", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -193,7 +197,8 @@ def refusal():
         with open(note) as stream:
             known = json.load(stream)
         if known["key"] == key:
-            return known["refusal"]
+            refused: Optional[str] = known["refusal"]
+            return refused
     except (OSError, ValueError, KeyError):
         pass
     work = tempfile.mkdtemp(prefix="probe-", dir=BASE)
@@ -207,7 +212,7 @@ def refusal():
     return found
 
 
-def _try(binary, work):
+def _try(binary: str, work: str) -> Optional[str]:
     port_file = os.path.join(work, "port")
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _PROBED, port_file],
@@ -246,7 +251,7 @@ def _try(binary, work):
             process.wait()
 
 
-def _kill(pid):
+def _kill(pid: int) -> None:
     """End the restored process and wait until it is gone; it is no child of ours."""
     try:
         os.kill(pid, signal.SIGKILL)
@@ -262,7 +267,7 @@ def _kill(pid):
         pass
 
 
-def _count(port):
+def _count(port: int) -> Optional[int]:
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as link:
             return int(link.recv(16) or b"0")
@@ -270,24 +275,42 @@ def _count(port):
         return None
 
 
-def _criu(binary, work, action, *options):
+def _criu(binary: str, work: str, action: str, *options: str) -> str:
     """Run criu; '' or what it said."""
-    argv = [binary, action, "--config", SETTINGS, "--images-dir", work, "--log-file", action + ".log", "-v2", *options]
+    argv = [
+        binary,
+        action,
+        "--config",
+        SETTINGS,
+        "--images-dir",
+        work,
+        "--log-file",
+        action + ".log",
+        "-v2",
+        *options,
+    ]
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30, check=False
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
         return ""
-    return _short(done.stdout.decode(errors="replace") or "exit code %d" % done.returncode, "%s/%s.log" % (work, action))
+    return _short(
+        done.stdout.decode(errors="replace") or "exit code %d" % done.returncode, "%s/%s.log" % (work, action)
+    )
 
 
 # ------------------------------------------------------------ restore
 
 
-def restore(plan):
+def restore(plan: Dict[str, Any]) -> Dict[str, Any]:
     """`pods.apply` of a plan whose containers may continue from a checkpoint."""
     install()
     found = apply(plan)

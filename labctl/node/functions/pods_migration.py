@@ -4,13 +4,16 @@ import json
 import os
 import time
 import uuid
+from typing import Any, Dict, List, Optional
 
-import pods_containers as containers
-import pods_network as network
-from pods import ROOT, _container, _failed, read
+from labctl.node.functions import pods_containers as containers
+from labctl.node.functions import pods_network as network
+from labctl.node.functions.pods import ROOT, _container, _failed, read
 
 
-def prepare(pod, images, claims, address, need):
+def prepare(
+    pod: str, images: List[str], claims: Dict[str, str], address: Optional[str], need: int
+) -> Dict[str, Any]:
     """{} when the node can take the pod, else {"error": …}. claims: {folder: its file system's root}."""
     try:
         if read(pod):
@@ -28,7 +31,7 @@ def prepare(pod, images, claims, address, need):
     return {}
 
 
-def _writable(folder, root, need):
+def _writable(folder: str, root: str, need: int) -> None:
     if not os.path.isdir(root):
         raise containers.ContainerError(None, "the shared volume %s is not mounted" % root)
     os.makedirs(folder, exist_ok=True)
@@ -36,7 +39,9 @@ def _writable(folder, root, need):
     free = space.f_bavail * space.f_frsize
     if free < max(need, 1 << 16):
         raise containers.ContainerError(
-            None, "the shared volume %s has %.1f MiB free, %.1f MiB are needed" % (root, free / 2**20, need / 2**20)
+            None,
+            "the shared volume %s has %.1f MiB free, %.1f MiB are needed"
+            % (root, free / 2**20, need / 2**20),
         )
     path = os.path.join(folder, ".labctl-%s" % uuid.uuid4().hex)
     with open(path, "wb") as stream:
@@ -45,7 +50,7 @@ def _writable(folder, root, need):
     os.unlink(path)
 
 
-def save(pod, name, folder, timeout):
+def save(pod: str, name: str, folder: str, timeout: float) -> Dict[str, Any]:
     """Ask a container to save its state below `folder` (of the shared volume) and hold: what it reported."""
     try:
         container = _container(pod, name)
@@ -60,7 +65,7 @@ def save(pod, name, folder, timeout):
     return report
 
 
-def _report(pod, container, folder, request, timeout):
+def _report(pod: str, container: Dict[str, Any], folder: str, request: str, timeout: float) -> Dict[str, Any]:
     # On a full volume the report cannot be written there; the trainer also writes it beside its progress.
     empty = os.path.join(ROOT, pod, "volumes")
     places = [folder] + [os.path.join(empty, n) for n in (os.listdir(empty) if os.path.isdir(empty) else [])]
@@ -69,7 +74,7 @@ def _report(pod, container, folder, request, timeout):
         for place in places:
             try:
                 with open(os.path.join(place, "saved.json")) as stream:
-                    report = json.load(stream)
+                    report: Dict[str, Any] = json.load(stream)
             except (OSError, ValueError):
                 continue
             if report.get("request") == request:
@@ -85,7 +90,7 @@ def _report(pod, container, folder, request, timeout):
         time.sleep(0.005)
 
 
-def _write_json(path, value):
+def _write_json(path: str, value: Any) -> None:
     with open(path + ".part", "w") as stream:
         json.dump(value, stream)
         stream.flush()

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import subprocess
+from typing import Any, List, Optional
 
 _GATEWAY = "169.254.1.1"  # link-local, the same for every pod; its neighbour entry is fixed, so no ARP
 _GATEWAY_MAC = "ee:ee:ee:ee:ee:ee"
@@ -20,11 +21,11 @@ class NetworkError(Exception):
     pass
 
 
-def namespace(pod):
+def namespace(pod: str) -> str:
     return "labctl-" + pod
 
 
-def device_for(address):
+def device_for(address: str) -> str:
     """The node's device whose network holds the address."""
     wanted = ipaddress.ip_address(address)
     for link in json.loads(_ip(["-j", "-4", "address", "show"])):
@@ -35,17 +36,17 @@ def device_for(address):
                 raise NetworkError("%s is this node's own address, not one for a pod" % address)
             network = ipaddress.ip_interface("%s/%s" % (entry["local"], entry["prefixlen"])).network
             if wanted in network and network.prefixlen < 32:
-                return link["ifname"]
+                return str(link["ifname"])
     raise NetworkError("%s is in no network of this node" % address)
 
 
-def veth_name(pod):
+def veth_name(pod: str) -> str:
     import hashlib
 
     return "lp" + hashlib.sha256(pod.encode()).hexdigest()[:10]
 
 
-def create(pod, address):
+def create(pod: str, address: Optional[str]) -> None:
     """Make the namespace, and with an address the way into it; nobody outside the node is told yet."""
     name, veth = namespace(pod), veth_name(pod)
     os.makedirs("/run/netns", exist_ok=True)
@@ -75,7 +76,7 @@ def create(pod, address):
         _sysctl("neigh/%s/proxy_delay" % device, "0")
 
 
-def serve(address):
+def serve(address: str) -> None:
     """Answer for the address from now on, and tell the neighbours."""
     device = device_for(address)
     _ip(["neighbour", "replace", "proxy", address, "dev", device])
@@ -90,7 +91,7 @@ def serve(address):
             link.send(broadcast + mac + b"\x08\x06" + packet)
 
 
-def withdraw(address):
+def withdraw(address: str) -> bool:
     """Answer for the address no more. True when it was answered for."""
     try:
         _ip(["neighbour", "del", "proxy", address, "dev", device_for(address)])
@@ -99,7 +100,7 @@ def withdraw(address):
     return True
 
 
-def remove(pod, address):
+def remove(pod: str, address: Optional[str]) -> None:
     """Take away all that `create` and `serve` made."""
     if address:
         withdraw(address)
@@ -110,16 +111,16 @@ def remove(pod, address):
         _ip(["netns", "del", name], check=False)
 
 
-def exists(pod):
+def exists(pod: str) -> bool:
     return os.path.exists("/run/netns/" + namespace(pod))
 
 
-def _sysctl(name, value):
+def _sysctl(name: str, value: Any) -> None:
     with open("/proc/sys/net/ipv4/" + name, "w") as stream:
         stream.write(value)
 
 
-def _ip(arguments, lines=None, check=True):
+def _ip(arguments: List[str], lines: Optional[List[str]] = None, check: bool = True) -> str:
     done = subprocess.run(
         ["ip", *arguments],
         input="\n".join(lines or []) + "\n",

@@ -8,6 +8,7 @@ Protocol: github.com/containerd/ttrpc PROTOCOL.md; service containerd.task.v2 (c
 import os
 import socket
 import struct
+from typing import Any, Dict, Optional, Tuple
 
 STATE = "/run/containerd/io.containerd.runtime.v2.task"
 STATUS = {1: "created", 2: "running", 3: "stopped", 4: "paused", 5: "paused"}
@@ -18,7 +19,7 @@ class ShimGone(Exception):
     """There is no shim, or it does not answer: the container's end was not seen."""
 
 
-def state(namespace, container, timeout=2.0):
+def state(namespace: str, container: str, timeout: float = 2.0) -> Optional[Dict[str, Any]]:
     """{"status", "pid", "exit_code", "finished_at"} of a container's task; None when it has none.
 
     status: created, running, paused, stopped. finished_at: seconds since the epoch, None while it runs."""
@@ -34,38 +35,38 @@ def state(namespace, container, timeout=2.0):
             break
     if code:
         raise ShimGone(words or "status %d" % code)
-    fields = _fields(payload)
+    told = fields(payload)
     seconds = None
-    if 10 in fields:
-        moment = _fields(fields[10])
+    if 10 in told:
+        moment = fields(told[10])
         seconds = moment.get(1, 0) + moment.get(2, 0) / 1e9
-    stopped = fields.get(4) == 3
+    stopped = told.get(4) == 3
     return {
-        "status": STATUS.get(fields.get(4, 0), "unknown"),
-        "pid": fields.get(3),
-        "exit_code": fields.get(9, 0) if stopped else None,
+        "status": STATUS.get(told.get(4, 0), "unknown"),
+        "pid": told.get(3),
+        "exit_code": told.get(9, 0) if stopped else None,
         "finished_at": seconds if stopped and seconds and seconds > 0 else None,
     }
 
 
-def _call(address, service, method, payload, timeout):
+def _call(address: str, service: str, method: str, payload: bytes, timeout: float) -> Tuple[int, str, bytes]:
     """(status code, message, response bytes) of one unary call."""
     body = _text(1, service) + _text(2, method) + _bytes(3, payload) + b"\x20" + _varint(int(timeout * 1e9))
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(timeout)
         try:
-            path = address[7:] if address.startswith("unix://") else address
+            path = address.removeprefix("unix://")
             link.connect(path if path.startswith("/") else "\0" + path.lstrip("@"))
             link.sendall(struct.pack(">IIBB", len(body), 1, 1, 0) + body)
             length = struct.unpack(">IIBB", _exactly(link, 10))[0]
-            response = _fields(_exactly(link, length))
+            response = fields(_exactly(link, length))
         except (OSError, EOFError, ValueError) as error:
-            raise ShimGone("the shim does not answer: %s" % error)
-    status = _fields(response.get(1, b""))
+            raise ShimGone("the shim does not answer: %s" % error) from None
+    status = fields(response.get(1, b""))
     return status.get(1, 0), status.get(2, b"").decode(errors="replace"), response.get(2, b"")
 
 
-def _exactly(link, size):
+def _exactly(link: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
         piece = link.recv(size - len(data))
@@ -75,7 +76,7 @@ def _exactly(link, size):
     return data
 
 
-def _varint(value):
+def _varint(value: Any) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -84,19 +85,20 @@ def _varint(value):
     return bytes(out)
 
 
-def _bytes(number, data):
+def _bytes(number: int, data: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
-def _text(number, text):
+def _text(number: int, text: str) -> bytes:
     return _bytes(number, text.encode())
 
 
-def _fields(data):
+def fields(data: bytes) -> Dict[int, Any]:
     """Protobuf fields by number: integers for varints, bytes for messages and strings (the last one wins)."""
-    found, at = {}, 0
+    found: Dict[int, Any] = {}
+    at = 0
 
-    def varint():
+    def varint() -> int:
         nonlocal at
         value = shift = 0
         while True:
@@ -122,5 +124,5 @@ def _fields(data):
             else:
                 raise ValueError("not protobuf")
     except IndexError:
-        raise ValueError("cut short")
+        raise ValueError("cut short") from None
     return found
