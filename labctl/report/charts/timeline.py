@@ -126,4 +126,4 @@ class Timeline:
 def _label(svg: Svg, x: float, y: float, text: str, cls: str) -> None:
     """Beside `x`, on the side where there is room."""
     fits = x + text_width(text, 12) < WIDTH
-    svg.text(x if fits else WIDTH, y, text, cls, anchor="start" if fits else "end")
+    svg.text(x if fits else x - 10, y, text, cls, anchor="start" if fits else "end")
