@@ -55,7 +55,8 @@ def _call(address: str, service: str, method: str, payload: bytes, timeout: floa
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(timeout)
         try:
-            path = address.removeprefix("unix://")
+            # Python 3.8 has no removeprefix
+            path = address[7:] if address.startswith("unix://") else address  # noqa: FURB188
             link.connect(path if path.startswith("/") else "\0" + path.lstrip("@"))
             link.sendall(struct.pack(">IIBB", len(body), 1, 1, 0) + body)
             length = struct.unpack(">IIBB", _exactly(link, 10))[0]
