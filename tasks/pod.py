@@ -55,10 +55,9 @@ def run(args: Arguments, ctx: Context) -> Steps:
         if status is None:
             raise TaskFailed(f"pod {pod.name} is not on {ctx.host}")
         return _values(args, ctx, runtime, pod, status)
-    found = runtime.applied_hash(pod.name, ctx.host) if status else None
     if (
         status is None
-        or found != spec_hash(pod)
+        or status.spec != spec_hash(pod)
         or set(status.containers) != {c.name for c in pod.containers}
     ):
         status = yield Change(

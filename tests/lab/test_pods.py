@@ -228,3 +228,36 @@ def test_find_and_prepare(deploy, runtime) -> None:
     with pytest.raises(PodError, match="already on this node"):
         runtime.prepare(pod, "worker2")
     runtime.prepare(pod, "worker1")
+
+
+def test_second_run_changes_nothing(labctl, inventory_file, training_image, tmp_path, runtime) -> None:
+    """image and pod as tasks: made once, then left alone; another manifest is another pod."""
+    document = manifest("twice", container("main", "sleep", "600"))
+    (tmp_path / "pod.yml").write_text(json.dumps(document))
+    tasks = [
+        {"image": {"recipe": str(ROOT / "workloads/training-pod/recipe.yml")}},
+        {"pod": {"manifest": "pod.yml", "env": {"MODE": "{{ mode }}"}}},
+    ]
+    play = {"hosts": "worker1", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "playbook.yml").write_text(json.dumps([play]))
+    pod = parse_pod(document)
+
+    def changed(mode: str, *options: str) -> str:
+        done = labctl(
+            *("run", tmp_path / "playbook.yml", "-i", inventory_file, "-e", f"mode={mode}", *options),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return next(word for word in done.stdout.split("RECAP")[1].split() if word.startswith("changed="))
+
+    try:
+        assert changed("a", "--dry-run") == "changed=1"
+        assert runtime.status(pod, "worker1") is None
+        assert changed("a") == "changed=1"
+        first = runtime.status(pod, "worker1").containers["main"].pid
+        assert changed("a") == "changed=0"
+        assert runtime.status(pod, "worker1").containers["main"].pid == first
+        assert changed("b") == "changed=1"
+        assert runtime.status(pod, "worker1").containers["main"].pid != first
+    finally:
+        runtime.delete(pod, "worker1", grace_seconds=0)
