@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from labctl.measure.recording import Recording, Sample
 from labctl.measure.series import Window, cpu_seconds, increases
 
+# seconds: within it the monotonic clocks of two nodes began at one moment, and so are one kernel's
+_ONE_KERNEL = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -50,7 +53,8 @@ def noise(
     thresholds: Thresholds | None = None,
 ) -> list[Flag]:
     """Every check over a window, the worst host for each. `containers` are those being measured; nodes that
-    share a kernel (the same boot id: the embedded lab) count as one machine for foreign CPU.
+    share a kernel (their monotonic clocks began at one moment: the embedded lab, where LXC gives
+    every node a boot id of its own) count as one machine for foreign CPU.
 
     steal      share of all CPU time the hypervisor took
     foreign    share of all CPU time used by anything but the containers (labctl's own work included)
@@ -120,7 +124,7 @@ def _foreign(
     if spent is None:
         return None
     user, nice, system, _idle, _iowait, irq, softirq, _steal_ticks = spent[0]
-    together = [r for r in recordings if r is recording or (r.boot_id and r.boot_id == recording.boot_id)]
+    together = [r for r in recordings if abs(r.booted - recording.booted) < _ONE_KERNEL]
     known = cpu_seconds(together, containers, spent[1]).value
     if known is None:
         return None

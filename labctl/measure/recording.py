@@ -72,6 +72,7 @@ class Vanished:
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One `cgroup-<host>.jsonl`. `end` is the collector's own account, None when the file was cut short.
+    `booted`: when its monotonic clock was zero, on the controller's wall clock.
     `clock_range`: how far (s) wall and monotonic clock moved apart: a set clock shows here."""
 
     host: str
@@ -79,7 +80,7 @@ class Recording:
     interval: float
     cpus: int
     clock_ticks: int
-    boot_id: str | None
+    booted: float
     samples: tuple[Sample, ...]
     vanished: tuple[Vanished, ...]
     end: Mapping[str, Any] | None
@@ -117,7 +118,7 @@ def read_recording(lines: Iterable[str], *, offset: float = 0.0) -> Recording:
         interval=float(header["interval"]),
         cpus=int(header["cpus"]),
         clock_ticks=int(header["clock_ticks"]),
-        boot_id=header.get("boot_id"),
+        booted=anchor,
         samples=tuple(_sample(entry, anchor) for entry in raw if entry["type"] == "sample"),
         vanished=tuple(
             Vanished(entry["mono"] + anchor, entry["container"], entry.get("missed_usec"))

@@ -32,15 +32,13 @@ def recording(
     host: str = "worker1",
     offset: float = 0.0,
     ticks: dict[float, list[int]] | None = None,
-    boot: str | None = None,
     late: int = 0,
     cut: str = "",
     wall: float = 1000.0,
 ) -> Recording:
     """Samples at monotonic times, containers as {name: cpu_usec or a dict of counters}; wall = mono + 1000."""
     lines = [
-        {"type": "header", "host": host, "version": 2, "interval": 1.0, "cpus": 2, "clock_ticks": 100, "pid": 1,
-         "boot_id": boot}
+        {"type": "header", "host": host, "version": 2, "interval": 1.0, "cpus": 2, "clock_ticks": 100, "pid": 1}
     ]  # fmt: skip
     for mono, containers in samples:
         filled = {
@@ -279,13 +277,13 @@ def test_noise_shares_are_of_all_cpu_time() -> None:
 def test_nodes_of_one_kernel_are_one_machine() -> None:
     spent = {0.0: [0] * 8, 10.0: [1000, 0, 0, 1000, 0, 0, 0, 0]}
 
-    def node(host: str, boot: str) -> Recording:
+    def node(host: str, wall: float = 1000.0) -> Recording:
         samples = [(0.0, {"p/a": 0}), (10.0, {"p/a": 5_000_000})]
-        return recording(samples, ticks=spent, host=host, boot=boot)
+        return recording(samples, ticks=spent, host=host, wall=wall)
 
     window = Window(at(0), at(10))
-    assert flags([node("a", "x"), node("b", "x")], window)["foreign"].value == pytest.approx(0.0)
-    assert flags([node("a", "x"), node("b", "y")], window)["foreign"].value == pytest.approx(0.25)
+    assert flags([node("a"), node("b")], window)["foreign"].value == pytest.approx(0.0)
+    assert flags([node("a"), node("b", wall=1000.5)], window)["foreign"].value == pytest.approx(0.25)
 
 
 def test_noise_that_was_not_recorded_is_unknown_and_not_raised() -> None:

@@ -67,7 +67,8 @@ def test_task_types_never_reach_for_the_command_line_or_the_engine(path: Path) -
 
 @pytest.mark.parametrize("path", [path for folder in ON_NODES for path in modules(folder)], ids=label)
 def test_what_runs_on_nodes_imports_nothing_of_labctl(path: Path) -> None:
-    assert imported(path) == set()
+    beside = "labctl.node.functions." if path.parent.name == "functions" else "/"  # they travel together
+    assert {name for name in imported(path) if not name.startswith(beside)} == set()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "labctl" / "node").glob("agent*.py")), ids=label)
