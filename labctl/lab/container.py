@@ -162,10 +162,10 @@ class Container:
                 hint=f"all of LXC's words: {log}",
             )
 
-    def wait_for_sshd(self, timeout: float = 30.0) -> None:
+    def wait_for_sshd(self, timeout: float = 60.0) -> None:
         """Wait until sshd greets, by connecting to it."""
         deadline = time.monotonic() + timeout
-        while not self.greets(1.0):
+        while not self.greets(max(1.0, deadline - time.monotonic())):
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(
                     f"sshd of node {self.name} did not answer within {timeout:g} s",
@@ -174,9 +174,10 @@ class Container:
             time.sleep(0.01)  # a refused connection is refused at once
 
     def greets(self, timeout: float) -> bool:
-        """Whether sshd sends its banner."""
+        """Whether sshd sends its banner within `timeout` seconds of being connected to."""
         try:
-            with socket.create_connection((self.address, 22), timeout=timeout) as connection:
+            with socket.create_connection((self.address, 22), timeout=min(timeout, 1.0)) as connection:
+                connection.settimeout(timeout)  # a busy machine connects at once and greets much later
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False

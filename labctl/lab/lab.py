@@ -209,7 +209,7 @@ class Lab:
         if known is None or not known.bridge:
             return [NodeStatus(name, "MISSING", None, ssh=False) for name in self.spec.nodes]
         return [
-            NodeStatus(c.name, word, c.address, ssh=word == "RUNNING" and c.greets(1.0))
+            NodeStatus(c.name, word, c.address, ssh=word == "RUNNING" and c.greets(3.0))
             for c in _containers(known, self.folder)
             for word in [c.state()]
         ]
@@ -308,7 +308,7 @@ def _healthy(container: Container) -> bool:
     if word != "RUNNING":
         return False
     system.run(["ip", "link", "set", "dev", container.veth, "up"], check=False)
-    return container.greets(2.0)
+    return container.greets(10.0)
 
 
 def _hosts_file(containers: Iterable[Container]) -> str:
