@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import subprocess
-from typing import Any, List, Optional
+from typing import List, Optional
 
 _GATEWAY = "169.254.1.1"  # link-local, the same for every pod; its neighbour entry is fixed, so no ARP
 _GATEWAY_MAC = "ee:ee:ee:ee:ee:ee"
@@ -115,7 +115,7 @@ def exists(pod: str) -> bool:
     return os.path.exists("/run/netns/" + namespace(pod))
 
 
-def _sysctl(name: str, value: Any) -> None:
+def _sysctl(name: str, value: str) -> None:
     with open("/proc/sys/net/ipv4/" + name, "w") as stream:
         stream.write(value)
 
