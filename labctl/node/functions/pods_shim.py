@@ -77,7 +77,7 @@ def _exactly(link: socket.socket, size: int) -> bytes:
     return data
 
 
-def _varint(value: Any) -> bytes:
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
