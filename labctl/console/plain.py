@@ -15,7 +15,7 @@ from labctl.events import Event, Status
 
 LIVE_AFTER = 3.0  # seconds a command runs before its output is shown as it comes
 TIMED_FROM = 2.0  # seconds from which a result says how long it took
-PROGRESS_EVERY = 2.0  # seconds between lines of the same measured progress
+PROGRESS_EVERY = 10.0  # seconds between lines of the same measured progress
 _COLUMNS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
 _BAD = (Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED)
 

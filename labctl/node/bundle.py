@@ -109,7 +109,7 @@ def _with_siblings(path: Path) -> bytes:
     def visit(one: Path) -> None:
         text = one.read_text(encoding="utf-8")
         for module, names in _SIBLING.findall(text):
-            for name in [module] if module else names.replace(",", " ").split()[:1]:
+            for name in [module] if module else [part.split()[0] for part in names.split(",")]:
                 if name not in order and name != path.stem:
                     visit(path.with_name(f"{name}.py"))
         order[one.stem] = text

@@ -150,7 +150,7 @@ def test_block_reads_like_yaml():
 
 def test_repeated_warnings_and_quick_progress_are_said_once():
     screen = Screen()
-    for time in (10.0, 10.1, 13.0):
+    for time in (10.0, 10.1, 21.0):
         screen(Kind.WARNING, message="mind the gap")
         screen(Kind.PROGRESS, time=time, message="copying", fraction=0.5)
     assert screen.lines == ["[WARNING]: mind the gap", "  copying (50%)", "  copying (50%)"]

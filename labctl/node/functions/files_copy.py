@@ -6,7 +6,7 @@ import stat as st
 import time
 from typing import Any, Dict, Optional
 
-import files  # type: ignore[import-not-found]
+from labctl.node.functions import files
 
 Found = Dict[str, Any]
 

@@ -152,7 +152,8 @@ def _endpoint(text: str, family: int) -> tuple[str, int]:
     raw = bytes.fromhex(address)
     words = [raw[i : i + 4][::-1] for i in range(0, len(raw), 4)]
     name = socket.inet_ntop(family, b"".join(words))
-    return name.removeprefix("::ffff:"), int(port, 16)
+    mapped = "::ffff:"
+    return name[len(mapped) :] if name.startswith(mapped) else name, int(port, 16)
 
 
 def _resolved(host: str) -> str:
