@@ -90,7 +90,8 @@ def _export(args: Arguments, ctx: Context, found: dict[str, Any]) -> Steps:
     written = wanted != text
     if written:
         yield Change(f"export of {path}", lambda: _write_exports(ctx, wanted), before=text, after=wanted)
-    if written or not any(entry.startswith(f"{path}\t") for entry in found["exports"]):
+    published = found["serving"] and any(entry.startswith(f"{path}\t") for entry in found["exports"])
+    if written or not published:
         yield Change(f"publish {path}", lambda: _publish(ctx))
     return {}
 
@@ -101,20 +102,15 @@ def _write_exports(ctx: Context, text: str) -> None:
 
 
 def _publish(ctx: Context) -> None:
-    state = _service(ctx)
-    if state["running"]:
+    if ctx.node.call("mounts", "serving"):
         _run(ctx, ["exportfs", "-ra"])
         return
-    if state["manager"] == "init.d":
+    service = ctx.node.call("services", "state", name="nfs-kernel-server")
+    if service["manager"] == "init.d":
         _run(ctx, ["service", "rpcbind", "start"])  # its script wants it; systemd sees to it by itself
     _run(ctx, ["service", "nfs-kernel-server", "restart"])
-    after = _service(ctx)
-    if not after["running"]:
-        raise TaskFailed(f"the NFS server of {ctx.host} does not run after its start: {after['status']}")
-
-
-def _service(ctx: Context) -> dict[str, Any]:
-    return dict(ctx.node.call("services", "state", name="nfs-kernel-server"))
+    if not ctx.node.call("mounts", "serving"):
+        raise TaskFailed(f"the NFS server of {ctx.host} does not serve after its start: {service['status']}")
 
 
 def _mounted(args: Arguments, ctx: Context) -> Steps:

@@ -540,10 +540,13 @@ def test_containerd_dry_run_where_it_is_not_installed_is_unknown(do, node):
 # nfs
 
 
-def nfs(node, *, client=False, server=False, kind="shared-directory", exports=()):
+def nfs(node, *, client=False, server=False, kind="shared-directory", exports=(), serving=True):
     about = {"kind": kind, "source": "x", "fstype": "ext4"}
     found = {"client": client, "server": server, "tools": True, "server_tools": True, "volume": about}
-    node.on_call("mounts", "nfs", lambda path: {**found, "exports": list(exports)})
+    state = {"serving": serving}
+    node.on_call("mounts", "nfs", lambda path: {**found, "exports": list(exports), **state})
+    node.on_call("mounts", "serving", lambda: state["serving"])
+    return state
 
 
 def test_nfs_without_a_kernel_for_it_takes_the_labs_directory_and_says_so(do, node):
@@ -575,6 +578,18 @@ def test_nfs_exports_once(do, node):
     nfs(node, server=True, kind="ext4", exports=["/v\t10.0.0.0/24(rw)"])
     assert do("nfs", export="/v", clients="10.0.0.0/24").status is Status.OK
     assert argvs(node) == [["exportfs", "-ra"]]
+
+
+def test_nfs_starts_a_server_that_does_not_serve(do, node):
+    state = nfs(node, server=True, kind="ext4", serving=False)
+    node.mkdir("/v")
+    service(node, running=False)
+    node.on(any_of("service"), effect=lambda: state.update(serving=True))
+    assert do("nfs", export="/v").status is Status.CHANGED
+    assert argvs(node) == [["service", "rpcbind", "start"], ["service", "nfs-kernel-server", "restart"]]
+    state = nfs(node, server=True, kind="ext4", serving=False)
+    node.on(any_of("service"))
+    assert "does not serve" in do("nfs", export="/v").values["msg"]
 
 
 def test_nfs_mounts_and_keeps_it_in_fstab(do, node):

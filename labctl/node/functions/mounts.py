@@ -82,7 +82,8 @@ def volume(path: str) -> dict[str, Any]:
 
 def nfs(path: str) -> dict[str, Any]:
     """What a node can do with NFS: {"client": bool, "server": bool} by its kernel, {"tools", "server_tools"} by
-    its programs, the `volume` at `path`, and the exports it has."""
+    its programs, the `volume` at `path`, the exports it has, and
+    whether it is `serving` them."""
     with open("/proc/filesystems", encoding="ascii") as stream:
         known = {line.split()[-1] for line in stream if line.split()}
     return {
@@ -92,7 +93,18 @@ def nfs(path: str) -> dict[str, Any]:
         "server_tools": _program("exportfs"),
         "volume": volume(path),
         "exports": _exports(),
+        "serving": serving(),
     }
+
+
+def serving() -> bool:
+    """Whether the kernel's NFS server runs for this network namespace. Its threads are the kernel's own, and
+    not to be seen among the processes of a container."""
+    try:
+        with open("/proc/fs/nfsd/threads", encoding="ascii") as stream:
+            return int(stream.read()) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _module(name: str) -> bool:
