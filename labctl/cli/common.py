@@ -149,7 +149,7 @@ def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
         lab = Lab(spec)
 
         def progress(message: str, fraction: float | None = None, name: str = spec.name) -> None:
-            bus.emit(Kind.PROGRESS, message=f"lab {name}: {message}", fraction=fraction)
+            bus.emit(Kind.PROGRESS, message=f"{name}: {message}", fraction=fraction)
 
         lab.up(progress)
         for node in spec.nodes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,11 +99,11 @@ def execute(args: argparse.Namespace, work: Work) -> int:
     finally:
         renderer.close()
     if args.output != "json":
-        _farewell(result.run_dir, labs)
+        _farewell(result.run_dir, work.sources if labs else ())
     return result.exit_code
 
 
-def _farewell(run_dir: Path, labs: list[str]) -> None:
+def _farewell(run_dir: Path, lab_sources: Sequence[str]) -> None:
     lines = [""]
     if (run_dir / "report.json").exists() or (run_dir / "report.md").exists():
         from labctl.report import summary
@@ -110,7 +111,9 @@ def _farewell(run_dir: Path, labs: list[str]) -> None:
         if text := summary(run_dir):
             lines += [text.rstrip(), ""]
     lines.append(f"run folder: {_near(run_dir)}")
-    lines += [f"the lab stays up; take it down with: labctl lab down -i {_near(Path(lab))}" for lab in labs]
+    if lab_sources:
+        named = " ".join(f"-i {source}" for source in lab_sources)
+        lines.append(f"the lab stays up; take it down with: labctl lab down {named}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

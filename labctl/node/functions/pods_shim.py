@@ -56,7 +56,7 @@ def _call(address: str, service: str, method: str, payload: bytes, timeout: floa
         link.settimeout(timeout)
         try:
             # Python 3.8 has no removeprefix
-            path = address[7:] if address.startswith("unix://") else address  # noqa: FURB188
+            path = address[7:] if address.startswith("unix://") else address
             link.connect(path if path.startswith("/") else "\0" + path.lstrip("@"))
             link.sendall(struct.pack(">IIBB", len(body), 1, 1, 0) + body)
             length = struct.unpack(">IIBB", _exactly(link, 10))[0]
