@@ -117,6 +117,8 @@ def _documents(loader: Any, builder: _Builder) -> Iterator[Any]:
 def _syntax_error(error: pyyaml.MarkedYAMLError, name: str, text: str) -> YamlError:
     at = error.problem_mark or error.context_mark
     problem = error.problem or error.context or "cannot be read"
+    if "unexpected end of stream" in problem and error.context_mark:
+        at, problem = error.context_mark, f"{error.context}, the file ends"
     if at is None:
         return YamlError(f"{name}: not valid YAML: {problem}")
     lines = text.splitlines()
