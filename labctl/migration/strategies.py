@@ -22,7 +22,7 @@ from labctl.errors import Interrupted, LabctlError, Unreachable, UsageError, did
 from labctl.migration.recorder import Recorder
 from labctl.pods.errors import CheckpointRefused, PodError
 from labctl.pods.model import Pod, PodStatus
-from labctl.pods.runtime import Checkpoint, PodRuntime, Progress, Saved
+from labctl.pods.runtime import Checkpoint, Healthy, PodRuntime, Progress, Saved
 
 CHECKPOINTS = ".checkpoints"
 
@@ -119,8 +119,23 @@ def _inspect(job: Job) -> Moved:
         raise PodError(f"no container of pod {job.pod.name} on {job.source} is running")
     told = None
     if job.url:
-        told = job.runtime.wait(job.pod, job.source, 5.0, Progress(job.url)).told
+        healthy = job.runtime.wait(job.pod, job.source, 5.0, Progress(job.url))
+        told, status = healthy.told, _settled(job, healthy)
     return Moved(status, told)
+
+
+def _settled(job: Job, healthy: Healthy) -> PodStatus:
+    """The status once every container that was told as completed has ended: a program tells it while its process
+    is still there for some milliseconds."""
+    status, ending = healthy.status, set((healthy.told or {}).get("completed") or ())
+    deadline = time.monotonic() + 5.0
+    while ending & set(status.running) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        found = job.runtime.status(job.pod, job.source)
+        if found is None:
+            raise PodError(f"pod {job.pod.name} went away from {job.source}")
+        status = found
+    return status
 
 
 def _completed(status: PodStatus) -> list[str]:

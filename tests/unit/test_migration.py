@@ -233,6 +233,22 @@ def test_interrupt_is_taken_back_from_outside(job, memory) -> None:
     assert recorder.roll_back() == ([], [])
 
 
+def test_container_that_is_just_ending_counts_as_completed(job, memory) -> None:
+    """The service tells it as completed before its process is gone."""
+    memory.places["a"].containers[PROCESSOR] = "running"
+    look = memory.status
+
+    def status(pod, node):
+        found = look(pod, node)
+        if memory.calls.count("status a") == 3:
+            memory.places["a"].containers[PROCESSOR] = "completed"
+        return found
+
+    memory.status = status
+    moved = migrate("optimized", job, Recorder())
+    assert moved.not_restarted == [PROCESSOR]
+
+
 def test_same_node_and_unknown_strategy(job, memory) -> None:
     with pytest.raises(UsageError, match="same node"):
         migrate("native", Job(POD, "a", "a", memory), Recorder())

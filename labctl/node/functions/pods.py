@@ -23,21 +23,29 @@ LOGS = "/var/log/pods"
 
 
 class Busy:
-    """One operation on a pod at a time."""
+    """One operation on a pod at a time. The lock file goes with the pod."""
 
     def __init__(self, pod: str) -> None:
-        self.pod = pod
+        self.folder = os.path.join(ROOT, pod)
+        self.lock = self.folder + ".lock"
 
     def __enter__(self) -> "Busy":  # noqa: PYI034
-        os.makedirs(os.path.join(ROOT, self.pod), exist_ok=True)
-        self.stream = open(os.path.join(ROOT, self.pod + ".lock"), "w")
-        fcntl.flock(self.stream, fcntl.LOCK_EX)
-        return self
+        while True:
+            os.makedirs(self.folder, exist_ok=True)
+            self.stream = open(self.lock, "w")
+            fcntl.flock(self.stream, fcntl.LOCK_EX)
+            try:
+                if os.stat(self.lock).st_ino == os.fstat(self.stream.fileno()).st_ino:
+                    os.makedirs(self.folder, exist_ok=True)
+                    return self
+            except FileNotFoundError:
+                pass
+            self.stream.close()  # whoever held it removed the pod, and the lock with it
 
     def __exit__(self, *_: object) -> None:
-        folder = os.path.join(ROOT, self.pod)
-        if not os.path.exists(os.path.join(folder, "pod.json")):
-            shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(os.path.join(self.folder, "pod.json")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            _forget(self.lock)
         self.stream.close()
 
 
