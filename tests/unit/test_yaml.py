@@ -64,7 +64,7 @@ def test_a_key_that_stands_twice_is_refused_where_it_stands_again() -> None:
         ("a: b: c\n", 1, 5, "must be quoted"),
         ("a:\n\t- b\n", 2, 1, "spaces, not tabs"),
         ("a: [1, 2\nb: 3\n", 2, 2, None),
-        ("a: 'x\n", 2, 1, None),
+        ("a: 'x\n", 1, 4, None),
         ("a: {{ x }}/y\n", 1, 11, "begins with '{{' must be quoted"),
         ("a: @x\n", 1, 4, "begins with '@' must be quoted"),
         ("a: !strange x\n", 1, 4, "!vault"),
