@@ -17,6 +17,8 @@ _apt = load(Path(__file__).with_name("apt.py"))
 _mount = load(Path(__file__).with_name("mount.py"))
 _EXPORTS = "/etc/exports.d/labctl.exports"
 _MOUNT_TIMEOUT = 30.0
+# A server whose root cannot be exported (an overlay) has no tree for version 4 to start from; 3 needs none.
+_OPTIONS = ("hard,timeo=50,retry=0", "vers=3,nolock,hard,timeo=50,retry=0")
 
 
 @dataclass(kw_only=True)
@@ -30,7 +32,7 @@ class Arguments(Args):
     options: str | None = arg(
         None,
         doc="NFS options. Default of an export: rw,sync,no_subtree_check,no_root_squash,fsid by path;"
-        " of a mount: hard,timeo=50,retry=0.",
+        " of a mount: hard,timeo=50,retry=0, then the same with vers=3,nolock.",
         aliases=("opts",),
     )
     fallback: bool = arg(True, doc="Use a lab's shared directory where NFS cannot be had.")
@@ -116,21 +118,43 @@ def _publish(ctx: Context) -> None:
 def _mounted(args: Arguments, ctx: Context) -> Steps:
     before = ctx.node.call("mounts", "state", path=args.mount, src=args.src)
     mounted = before["mounted"]
-    options = args.options or "hard,timeo=50,retry=0"
+    used = args.options
     if not (mounted and mounted["fstype"] in ("nfs", "nfs4") and before["same"]):
         if not before["directory"]:
             yield Change(f"directory {args.mount}", lambda: ctx.node.mkdir(str(args.mount)))
-        argv = ["mount", "-t", "nfs", "-o", options, str(args.src), str(args.mount)]
-        yield Change(
+        used = yield Change(
             f"mount {args.mount}",
-            lambda: _run(ctx, argv),
+            lambda: _mount_first(args, ctx),
             before=f"{mounted['source']} {mounted['fstype']}\n" if mounted else "",
             after=f"{args.src} nfs\n",
         )
+    elif not args.options and _has_line(before["fstab"], args):
+        return {}
     # Only what could be mounted goes into fstab.
-    line = _mount.arguments(path=args.mount, src=args.src, fstype="nfs", opts=options, state="present")  # type: ignore[call-arg]
+    line = _mount.arguments(  # type: ignore[call-arg]
+        path=args.mount, src=args.src, fstype="nfs", opts=used or _OPTIONS[0], state="present"
+    )
     yield from _mount.run(line, ctx)
     return {}
+
+
+def _mount_first(args: Arguments, ctx: Context) -> str:
+    """Mount with the options given, or the first of the usual ones that works; these options."""
+    choices = [args.options] if args.options else list(_OPTIONS)
+    for options in choices:
+        argv = ["mount", "-t", "nfs", "-o", options, str(args.src), str(args.mount)]
+        try:
+            _run(ctx, argv)
+        except TaskFailed:
+            if options == choices[-1]:
+                raise
+        else:
+            break
+    return options
+
+
+def _has_line(fstab: str | None, args: Arguments) -> bool:
+    return any(line.split()[:2] == [args.src, args.mount] for line in (fstab or "").splitlines())
 
 
 def _run(ctx: Context, argv: list[str]) -> None:

@@ -1,7 +1,8 @@
-"""Hold a node against a table of requirements, and show every measured value beside the required one.
+"""Hold a node against a table of requirements, every measured value beside the required one.
 
 Each row names what to measure and the minimum. A row ends as pass, fail, not measured (with the reason) or
-not applicable. Unmet requirements fail the task only with `enforce`; the table says them in any case.
+not applicable. Unmet requirements fail the task only with `enforce`; the values say them in any case: `rows`,
+`unmet`, and `table`, the lines to show a person.
 
 What can be measured: `cpus`; `memory`; `storage:PATH` (size of its file system); `kernel`; `link` (speed of the
 fastest real network link); `cgroup`; `program:NAME` (its version); `package:NAME`.
@@ -53,7 +54,6 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     rows = [_judge(row, measured) for row in args.rows]
     unmet = [row["item"] for row in rows if row["result"] == "fail"]
     table = _table(f"{args.title}: {ctx.host}", rows)
-    ctx.output("stdout", table)
     met = sum(row["result"] == "pass" for row in rows)
     applicable = sum(row["result"] != "not applicable" for row in rows)
     verdict = f"{met} of {applicable} met" + (f", not met: {', '.join(unmet)}" if unmet else "")
