@@ -171,9 +171,12 @@ def _runs(container: Dict[str, Any]) -> bool:
 
 def remove(container_id: str) -> None:
     """Remove task, container and cgroups, whatever there is of them."""
-    code, _, words = ctr("task", "rm", "--force", container_id)
-    if code and "not found" not in words and "no running task" not in words:
-        ctr("task", "rm", "--force", container_id)
+    ctr("task", "rm", "--force", container_id)
+    if container_id in pods_shim.known(NAMESPACE, container_id):
+        try:
+            pods_shim.end(NAMESPACE, container_id)
+        except pods_shim.ShimGone as error:
+            raise ContainerError(container_id, str(error)) from None
     code, _, words = ctr("container", "rm", container_id)
     if code and "not found" not in words and "no such container" not in words:
         raise ContainerError(container_id, words)
@@ -186,9 +189,9 @@ def remove(container_id: str) -> None:
 
 
 def leftovers(pod: str) -> List[str]:
-    """Ids of containers that carry the pod's label."""
+    """Ids of containers that carry the pod's label, and of tasks whose container is gone."""
     _, listed, _ = ctr("container", "ls", "-q", 'labels."labctl.pod"==%s' % pod)
-    return listed.split()
+    return sorted({*listed.split(), *pods_shim.known(NAMESPACE, pod + ".")})
 
 
 def tail(path: str, lines: int = 5) -> str:

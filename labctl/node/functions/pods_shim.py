@@ -6,9 +6,11 @@ Protocol: github.com/containerd/ttrpc PROTOCOL.md; service containerd.task.v2 (c
 """
 
 import os
+import signal
 import socket
 import struct
-from typing import Any, Dict, Optional, Tuple
+import time
+from typing import Any, Dict, List, Optional, Tuple
 
 STATE = "/run/containerd/io.containerd.runtime.v2.task"
 STATUS = {1: "created", 2: "running", 3: "stopped", 4: "paused", 5: "paused"}
@@ -47,6 +49,33 @@ def state(namespace: str, container: str, timeout: float = 2.0) -> Optional[Dict
         "exit_code": told.get(9, 0) if stopped else None,
         "finished_at": seconds if stopped and seconds and seconds > 0 else None,
     }
+
+
+def known(namespace: str, prefix: str) -> List[str]:
+    """Ids of the containers that have a task, as containerd's folders tell, half-removed ones included."""
+    try:
+        return [name for name in os.listdir(os.path.join(STATE, namespace)) if name.startswith(prefix)]
+    except FileNotFoundError:
+        return []
+
+
+def end(namespace: str, container: str, timeout: float = 10.0) -> None:
+    """Kill the shim of a task that containerd cannot remove (whoever removed it was killed half-way), and wait
+    until containerd has cleaned up after it. ShimGone when it does not."""
+    marks = (b"-namespace\0" + namespace.encode() + b"\0", b"-id\0" + container.encode() + b"\0")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as stream:
+                words = stream.read()
+            if b"containerd-shim" in words.split(b"\0")[0] and all(mark in words for mark in marks):
+                os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            continue
+    deadline = time.monotonic() + timeout
+    while os.path.exists(os.path.join(STATE, namespace, container)):
+        if time.monotonic() > deadline:
+            raise ShimGone("containerd did not clean up task %s within %g s" % (container, timeout))
+        time.sleep(0.02)
 
 
 def _call(address: str, service: str, method: str, payload: bytes, timeout: float) -> Tuple[int, str, bytes]:
