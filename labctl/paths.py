@@ -9,10 +9,21 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def builtin(folder: str) -> Path:
-    """The built-in `tasks`, `collectors`, `workloads` or `playbooks` folder: in a checkout beside the
+    """The built-in `tasks`, `collectors`, `workloads`, `playbooks` or `inventories` folder: in a checkout beside the
     package, in an installed wheel inside it."""
     beside = _PACKAGE.parent / folder
     return beside if (_PACKAGE.parent / "pyproject.toml").exists() else _PACKAGE / "builtin" / folder
+
+
+def own_or_builtin(name: str) -> str:
+    """A playbook or inventory as a checkout calls it (`playbooks/facts.yml`, `inventories/lab`): the one below
+    this folder when there is one, else labctl's own, so that an installed labctl takes the same commands."""
+    path = Path(name)
+    if not path.exists() and path.parts[:1] in (("playbooks",), ("inventories",)):
+        candidate = builtin(path.parts[0]).joinpath(*path.parts[1:])
+        if candidate.exists():
+            return str(candidate)
+    return name
 
 
 def cache_dir() -> Path:

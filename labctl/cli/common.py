@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import UsageError
 from labctl.events import Bus, Kind, Subscriber
+from labctl.paths import own_or_builtin
 
 if TYPE_CHECKING:
     from labctl.engine import RunOptions
@@ -89,14 +90,17 @@ def _count(text: str) -> int:
 
 
 def inventory_sources(args: argparse.Namespace) -> list[str]:
-    """-i, else $LABCTL_INVENTORY, else inventories/lab. UsageError when there is none."""
+    """-i, else $LABCTL_INVENTORY, else inventories/lab of this folder. UsageError when there is none."""
     if args.inventory:
-        return list(args.inventory)
+        return [own_or_builtin(source) for source in args.inventory]
     if chosen := os.environ.get("LABCTL_INVENTORY"):
         return [chosen]
     if _DEFAULT_INVENTORY.exists():
         return [str(_DEFAULT_INVENTORY)]
-    raise UsageError("no inventory", hint="name one with -i FILE or $LABCTL_INVENTORY")
+    raise UsageError(
+        "no inventory",
+        hint="name one with -i FILE or $LABCTL_INVENTORY; -i inventories/lab is the embedded lab",
+    )
 
 
 def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:

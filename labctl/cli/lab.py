@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 from labctl.errors import EnvironmentProblem, InventoryError, UsageError
-from labctl.paths import builtin
+from labctl.paths import own_or_builtin
 
 if TYPE_CHECKING:
     from labctl.inventory import LabSpec
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _spec(inventory: str | None) -> LabSpec:
     from labctl.inventory import load
 
-    source = inventory or _default_inventory()
+    source = own_or_builtin(inventory or "inventories/lab")
     labs = load([source]).labs
     if not labs:
         raise InventoryError(f"the inventory {source} describes no lab", hint="a lab says 'plugin: lab'")
@@ -61,11 +61,6 @@ def _spec(inventory: str | None) -> LabSpec:
         names = ", ".join(str(spec.path) for spec in labs)
         raise UsageError(f"the inventory {source} describes several labs", hint=f"name one: {names}")
     return labs[0]
-
-
-def _default_inventory() -> str:
-    here = Path("inventories/lab")
-    return str(here if here.exists() else builtin("inventories") / "lab")
 
 
 def _up(lab: Lab, _args: argparse.Namespace) -> int:

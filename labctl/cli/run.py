@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl.cli import common
 from labctl.events import Bus, Kind
+from labctl.paths import own_or_builtin
 from labctl.task_types import Registry
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
     options = common.options(args, sys.argv[1:])
     sources, inventory = common.load_inventory(args)
-    registry = registry_for([Path(name) for name in args.playbooks])
-    books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in args.playbooks]
+    playbooks = [own_or_builtin(name) for name in args.playbooks]
+    registry = registry_for([Path(name) for name in playbooks])
+    books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
         return _list(args, books, inventory)
     _check_patterns(books, inventory, args.limit)
