@@ -257,10 +257,12 @@ class Container:
 
 
 class Node:
-    """The machine as a whole: CPU in clock ticks by kind, memory in bytes, swap traffic in pages."""
+    """The machine as a whole: CPU in clock ticks by kind, memory in bytes, swap traffic in pages; and the CPU of
+    the cgroup this node is (all of the machine, or what a node that is itself a container may see)."""
 
-    def __init__(self, proc: str) -> None:
+    def __init__(self, proc: str, hierarchy: Hierarchy) -> None:
         self.stat = Files([proc + "/stat"])
+        self.own_files, self.own = hierarchy.cpu("")
         self.slow = Files([proc + "/meminfo", proc + "/vmstat"])
         self.due = 0.0
         self.values = b""
@@ -272,14 +274,19 @@ class Node:
             at = memory.find(b"MemAvailable:")
             available = NULL if at < 0 else b"%d" % (int(memory[at + 13 : at + 40].split()[0]) * 1024)
             self.values = b'"mem_available":%b,"pswpin":%b,"pswpout":%b' % (available, *SWAP.parse(swap))
+        own = self.own(*self.own_files.read())
         ticks = self.stat.read()[0].split(None, 9)[1:9]
-        return b'{"cpu":[%b],%b}' % (b",".join(ticks), self.values)
+        return b'{"cpu":[%b],"own_usec":%b,%b}' % (
+            b",".join(ticks),
+            b"%d" % own[0] if own else NULL,
+            self.values,
+        )
 
 
 class Sampler:
     def __init__(self, options: argparse.Namespace) -> None:
         self.hierarchy = Hierarchy(options.sysfs)
-        self.node = Node(options.proc)
+        self.node = Node(options.proc, self.hierarchy)
         self.root = options.root
         self.directory = self.hierarchy.place("cpuacct", options.root)[0]
         self.prefixes = tuple([pod + "." for pod in options.pod])

@@ -25,7 +25,7 @@ class Thresholds:
     foreign: float | None = 0.10
     throttled: float | None = None
     swap: float | None = 0.0
-    late: float | None = 0.01
+    late: float | None = 0.05
     clock: float | None = 0.005
     oom: float | None = 0.0
 
@@ -54,10 +54,10 @@ def noise(
 ) -> list[Flag]:
     """Every check over a window, the worst host for each. `containers` are those being measured; nodes that
     share a kernel (their monotonic clocks began at one moment: the embedded lab, where LXC gives
-    every node a boot id of its own) count as one machine for foreign CPU.
+    every node a boot id of its own) count as one machine for foreign CPU, and all that runs in them is known.
 
     steal      share of all CPU time the hypervisor took
-    foreign    share of all CPU time used by anything but the containers (labctl's own work included)
+    foreign    share of all CPU time used by anything but the containers (labctl's own work included; see _foreign)
     throttled  seconds per second the containers waited for their CPU limit, summed
     swap       pages swapped in or out
     late       share of samples that came late or not at all
@@ -119,17 +119,28 @@ def _steal(recording: Recording, window: Window) -> float | None:
 def _foreign(
     recording: Recording, recordings: Sequence[Recording], containers: Sequence[str], window: Window
 ) -> float | None:
-    """Busy CPU time that is neither idle, waiting for I/O, nor stolen, less what the containers used."""
+    """Busy CPU time that is neither idle, waiting for I/O, nor stolen, less what the containers used; of nodes that
+    share a kernel, less what all of the nodes used: the runtime's own work there is the migration's, not noise."""
     spent = _ticks(recording, window)
     if spent is None:
         return None
     user, nice, system, _idle, _iowait, irq, softirq, _steal_ticks = spent[0]
     together = [r for r in recordings if abs(r.booted - recording.booted) < _ONE_KERNEL]
-    known = cpu_seconds(together, containers, spent[1]).value
+    own = [_own_seconds(r, spent[1]) for r in together] if len(together) > 1 else [None]
+    known = cpu_seconds(together, containers, spent[1]).value if None in own else sum(filter(None, own))
     if known is None:
         return None
     busy = (user + nice + system + irq + softirq) / recording.clock_ticks
     return max(0.0, busy - known) / (recording.cpus * spent[1].seconds)
+
+
+def _own_seconds(recording: Recording, window: Window) -> float | None:
+    """CPU of everything in the node, between the samples nearest to the window's ends."""
+    told = [(sample.t, sample.own_usec) for sample in recording.samples if sample.own_usec is not None]
+    if len(told) < 2:
+        return None
+    ends = [min((abs(t - end), usec) for t, usec in told)[1] for end in (window.start, window.end)]
+    return max(0, ends[1] - ends[0]) / 1e6
 
 
 def _throttled(recording: Recording, containers: Sequence[str], window: Window) -> float | None:

@@ -49,11 +49,13 @@ _COUNTERS = frozenset(field.name for field in fields(Counters))
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One snapshot of a node. `cpu`: clock ticks by kind (user, nice, system, idle, iowait, irq, softirq,
-    steal) since boot; `took`: seconds the snapshot itself took."""
+    steal) since boot; `own_usec`: CPU of the cgroup the node is, None when its kernel does not say; `took`: seconds
+    the snapshot itself took."""
 
     t: float
     took: float
     cpu: tuple[int, ...]
+    own_usec: int | None
     mem_available: int | None
     pswpin: int | None
     pswpout: int | None
@@ -148,6 +150,7 @@ def _sample(entry: Mapping[str, Any], anchor: float) -> Sample:
         t=entry["mono"] + anchor,
         took=entry["took"],
         cpu=tuple(node["cpu"]),
+        own_usec=node.get("own_usec"),
         mem_available=node.get("mem_available"),
         pswpin=node.get("pswpin"),
         pswpout=node.get("pswpout"),

@@ -93,6 +93,7 @@ def test_v2_values_are_those_of_the_files(tree: Path) -> None:
     }  # fmt: skip
     assert first["node"] == {
         "cpu": [100, 1, 50, 1000, 20, 2, 3, 40],
+        "own_usec": 5000000,
         "mem_available": 12288000000,
         "pswpin": 11,
         "pswpout": 22,

@@ -35,6 +35,7 @@ def recording(
     late: int = 0,
     cut: str = "",
     wall: float = 1000.0,
+    own: dict[float, int] | None = None,
 ) -> Recording:
     """Samples at monotonic times, containers as {name: cpu_usec or a dict of counters}; wall = mono + 1000."""
     lines = [
@@ -46,7 +47,7 @@ def recording(
             for name, values in containers.items()
         }
         cpu = (ticks or {}).get(mono, [0] * 8)
-        node = {"cpu": cpu, "mem_available": 1, "pswpin": 0, "pswpout": 0}
+        node = {"cpu": cpu, "own_usec": (own or {}).get(mono), "mem_available": 1, "pswpin": 0, "pswpout": 0}
         lines.append(
             {
                 "type": "sample",
@@ -284,6 +285,17 @@ def test_nodes_of_one_kernel_are_one_machine() -> None:
     window = Window(at(0), at(10))
     assert flags([node("a"), node("b")], window)["foreign"].value == pytest.approx(0.0)
     assert flags([node("a"), node("b", wall=1000.5)], window)["foreign"].value == pytest.approx(0.25)
+
+
+def test_what_runs_in_the_nodes_of_one_kernel_is_known() -> None:
+    spent = {0.0: [0] * 8, 10.0: [1000, 0, 0, 1000, 0, 0, 0, 0]}
+
+    def node(host: str, seconds: int) -> Recording:
+        own = {0.0: 7_000_000, 10.0: 7_000_000 + seconds * 1_000_000}
+        return recording([(0.0, {"p/a": 0}), (10.0, {"p/a": 1_000_000})], ticks=spent, host=host, own=own)
+
+    found = flags([node("a", 3), node("b", 5)], Window(at(0), at(10)))
+    assert found["foreign"].value == pytest.approx((10.0 - 8.0) / 20)
 
 
 def test_noise_that_was_not_recorded_is_unknown_and_not_raised() -> None:
