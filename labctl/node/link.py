@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from labctl.errors import ConnectionLost, TaskTimeout
 from labctl.node.bundle import MAGIC, bundle
-from labctl.node.limits import deadline
 
 Header = dict[str, Any]
 Frame = tuple[Header, bytes]
@@ -67,8 +66,6 @@ class Exchange:
     def next(self, limit: float | None) -> Frame:
         """The next frame for this request. `limit`: a point of the monotonic clock. Raises TaskTimeout,
         ConnectionLost."""
-        own = deadline()
-        limit = own if limit is None else limit if own is None else min(limit, own)
         try:
             if limit is None:
                 frame = self._frames.get()

@@ -8,7 +8,6 @@ import time
 from typing import Literal
 
 from labctl.node.api import Completed, Output
-from labctl.node.limits import deadline
 from labctl.ssh.launch import Escalation
 
 StreamName = Literal["stdout", "stderr"]
@@ -58,5 +57,4 @@ def ready_mark(escalation: Escalation | None) -> str | None:
 
 
 def end_of(timeout: float | None) -> float | None:
-    limits = [one for one in (deadline(), None if timeout is None else time.monotonic() + timeout) if one]
-    return min(limits) if limits else None
+    return None if timeout is None else time.monotonic() + timeout

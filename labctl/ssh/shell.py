@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import paramiko
 
-from labctl.errors import ConnectionLost, LabctlError, TaskTimeout
+from labctl.errors import ConnectionLost, LabctlError
 from labctl.node.api import Completed, Output
 from labctl.ssh.collected import Collected, command_line, end_of, ready_mark
 from labctl.ssh.launch import Escalation
@@ -44,10 +44,7 @@ def run_there(
     channel = execute(line, {_MARK: mark} if kill else {})
     try:
         timed_out = _collect(channel, collected, host=host, escalation=escalation, stdin=stdin, until=until)
-        if timed_out:
-            if timeout is None:
-                raise TaskTimeout(f"{host}: the command has not ended in time")
-        elif not channel.exit_status_ready() and not _transport(channel).is_active():
+        if not timed_out and not channel.exit_status_ready() and not _transport(channel).is_active():
             raise ConnectionLost(f"{host}: the connection was lost")
         rc = channel.recv_exit_status() if channel.exit_status_ready() else -signal.SIGKILL
         if ready and not collected.ready and not timed_out and escalation:

@@ -17,7 +17,6 @@ import labctl
 from labctl.errors import ConnectionLost, NodeError, TaskTimeout
 from labctl.node import bundle, link
 from labctl.node.client import AgentNode
-from labctl.node.limits import time_limit
 from labctl.node.pipes import ProcessPipe
 
 NODE_FOLDER = Path(labctl.__file__).parent / "node"
@@ -229,12 +228,6 @@ class TestTimeouts:
             assert other.result().text() == "whole\n"
         assert alive(left)
         os.kill(left, signal.SIGKILL)
-
-    def test_time_limit_of_a_thread_ends_the_command(self, node, tmp_path):
-        with pytest.raises(TaskTimeout), time_limit(0.5):
-            node.run(tree(tmp_path / "pids"))
-        assert gone_within(5.0, pids_in(tmp_path / "pids", 4))
-        assert node.run(["true"]).rc == 0
 
     def test_a_hung_agent_is_not_waited_for(self, node, monkeypatch):
         monkeypatch.setattr("labctl.node.client.KILL_WITHIN", 0.3)
