@@ -6,6 +6,7 @@ in one round trip. In a dry run it looks once and does not wait. Without port an
 seconds. Returns elapsed (seconds), port, path, state, match_groups, match_groupdict.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,10 @@ def run(args: Arguments, ctx: Context) -> Steps:
         return {"elapsed": args.timeout, "changed": False}
     if args.state == "drained" and args.port is None:
         raise TaskFailed("state: drained needs a port")
+    try:
+        re.compile(args.search_regex or "")
+    except re.error as error:
+        raise TaskFailed(f"'{args.search_regex}' is not a regular expression: {error}") from None
     what = _what(args)
     if ctx.check:
         found = _look(args, ctx, timeout=0.0, delay=0.0)

@@ -26,14 +26,16 @@ def wait_for(  # noqa: PLR0917
     connect_timeout: float = 5.0,
     exclude_hosts: Sequence[str] = (),
 ) -> Answer:
-    """{"reached", "elapsed", "match_groups", "match_groupdict", "detail"}; `detail` says what was seen last."""
+    """{"reached", "elapsed", "match_groups", "match_groupdict", "detail"}; `detail` says what was seen last. With
+    `timeout` 0 (a dry run) it looks once, and that look may take all of `connect_timeout`: a server under load
+    needs time to say its first words."""
     begun = time.monotonic()
     until = begun + timeout
     pattern = re.compile(search_regex.encode(), re.MULTILINE) if search_regex else None
     if delay:
         time.sleep(min(delay, timeout))
     while True:
-        left = max(0.05, until - time.monotonic())
+        left = max(0.05, until - time.monotonic()) if timeout > 0 else connect_timeout
         if port is not None:
             answer = _port(host, port, state, pattern, min(connect_timeout, left), exclude_hosts)
         else:

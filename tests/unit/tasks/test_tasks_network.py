@@ -170,6 +170,26 @@ class TestWaitFor:
         assert result.values["elapsed"] > 0.05
         assert task.trips == 1
 
+    def test_a_dry_run_gives_a_slow_server_time_for_its_first_words(self, task):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def greet():
+                connection, _ = server.accept()
+                with connection:
+                    threading.Event().wait(0.3)
+                    connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+            thread = threading.Thread(target=greet)
+            thread.start()
+            result = task("wait_for", port=server.getsockname()[1], search_regex="OpenSSH", check=True)
+            thread.join()
+        assert result.status is Status.OK
+
+    def test_a_regular_expression_that_is_none(self, task, closed_port):
+        result = task("wait_for", port=closed_port, search_regex="(open")
+        assert (result.status, task.trips) == (Status.FAILED, 0)
+        assert "'(open' is not a regular expression" in result.values["msg"]
+
     def test_it_does_not_happen(self, task, closed_port):
         result = task("wait_for", port=closed_port, sleep=0.01, timeout=0.1)
         assert result.status is Status.FAILED
