@@ -15,6 +15,7 @@ import yaml as pyyaml
 
 from labctl.errors import Mark, YamlError
 
+VAULT_HEADER = "$ANSIBLE_VAULT;"  # how a file begins that is encrypted as a whole
 _Loader: type[Any] = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
 
@@ -82,6 +83,12 @@ def load_file(path: str) -> Any:
         raise YamlError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror}") from None
+    if text.startswith(VAULT_HEADER):
+        raise YamlError(
+            "the whole file is encrypted with Ansible Vault, and labctl has no way to decrypt it",
+            mark=Mark(path, 1, 1),
+            hint="decrypt it first (ansible-vault decrypt), and keep it readable by its owner only",
+        )
     return load(text, path)
 
 

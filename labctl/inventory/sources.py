@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from labctl import yaml
 from labctl.errors import InventoryError, did_you_mean
 from labctl.inventory import ini, structured
 from labctl.inventory.model import Inventory
@@ -83,7 +84,8 @@ def _read_text(inventory: Inventory, path: Path, data: bytes) -> None:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InventoryError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    if path.suffix in _YAML or (not path.suffix and _first_line_is_yaml(text)):
+    encrypted = text.startswith(yaml.VAULT_HEADER)  # the YAML reader says so
+    if encrypted or path.suffix in _YAML or (not path.suffix and _first_line_is_yaml(text)):
         structured.read_yaml(inventory, path)
     else:
         ini.read(inventory, text, str(path))

@@ -389,6 +389,7 @@ def test_localhost_is_always_a_host_with_the_variables_of_all(tmp_path) -> None:
         ("- 1\n", "1:1", "a mapping of names"),
         ("a: b: c\n", "1:5", "not valid YAML"),
         ("1: x\n", "1:1", "a string"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n3836\n", "1:1", "encrypted with Ansible Vault"),
     ],
 )
 def test_files_of_variables_that_hold_none(tmp_path, monkeypatch, text, where, message) -> None:

@@ -113,6 +113,9 @@ def test_files_that_cannot_be_read(tmp_path) -> None:
     (tmp_path / "latin.yml").write_bytes(b"a: \xe9\n")
     with pytest.raises(YamlError, match="not UTF-8"):
         load_file(str(tmp_path / "latin.yml"))
+    (tmp_path / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3836\n")
+    with pytest.raises(YamlError, match="encrypted with Ansible Vault"):
+        load_file(str(tmp_path / "vault.yml"))
     with pytest.raises(YamlError, match="Is a directory"):
         load_file(str(tmp_path))
 
