@@ -36,4 +36,5 @@ def _value(expression: Any, ctx: Context) -> Any:
     try:
         return ctx.template(bare) if is_template(bare) else ctx.evaluate(bare)
     except UndefinedVariable as error:
-        return f"VARIABLE IS NOT DEFINED! {error.message}"
+        hint = f" ({error.hint})" if error.hint else ""
+        return f"VARIABLE IS NOT DEFINED! {error.message}{hint}"

@@ -6,6 +6,7 @@ As in ansible-core 2.19: an attribute of something undefined is undefined too, `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -13,6 +14,15 @@ from jinja2.runtime import Undefined as _Undefined
 from jinja2.utils import missing, object_type_repr
 
 from labctl.errors import Mark
+
+# What the author calls them, for those whose class has another name.
+_KINDS = {
+    "LazyDict": "dict",
+    "LazyList": "list",
+    "Scope": "vars",
+    "HostScope": "hostvars",
+    "HostVars": "hostvars",
+}
 
 
 class UndefinedUse(jinja2.UndefinedError):
@@ -47,7 +57,7 @@ class Undefined(jinja2.ChainableUndefined, jinja2.StrictUndefined):
         if self._undefined_obj is missing:
             return f"'{self._undefined_name}' is undefined"
         kind = object_type_repr(self._undefined_obj).removesuffix(" object")
-        kind = {"LazyDict": "dict", "LazyList": "list"}.get(kind.rsplit(".", 1)[-1], kind)
+        kind = _KINDS.get(kind.rsplit(".", 1)[-1], kind)
         if isinstance(self._undefined_name, str):
             return f"object of type '{kind}' has no attribute '{self._undefined_name}'"
         return f"object of type '{kind}' has no element {self._undefined_name!r}"
@@ -62,8 +72,8 @@ class Undefined(jinja2.ChainableUndefined, jinja2.StrictUndefined):
         return self._undefined_name
 
     def neighbours(self) -> list[str]:
-        """Names the author may have meant, where the missing one is a key of a dict."""
-        return [str(key) for key in self._undefined_obj] if isinstance(self._undefined_obj, dict) else []
+        """Names the author may have meant, where the missing one is a key of a mapping."""
+        return [str(key) for key in self._undefined_obj] if isinstance(self._undefined_obj, Mapping) else []
 
 
 def is_undefined(value: object) -> bool:

@@ -57,6 +57,13 @@ TASK = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - "
         (TASK + "debug: {mgs: x}\n", 6, ["site.yml:4:15", "no argument 'mgs'", "did you mean 'msg'?"]),
         (TASK + "debug: {verbosity: lots}\n", 6, ["site.yml:4:26", "must be an integer", "'lots'"]),
         (TASK + "debug: {msg: '{{ nowhere }}'}\n", 8, ["site.yml:4:2", "'nowhere' is undefined"]),
+        (TASK + "debug: {msg: '{{ inventory_hostnam }}'}\n", 8, ["did you mean 'inventory_hostname'?"]),
+        (TASK + "debug: {var: inventory_hostnam}\n", 0, ["did you mean 'inventory_hostname'?"]),
+        (
+            TASK + "debug: {msg: '{{ hostvars.localhost.ansible_hos }}'}\n",
+            8,
+            ["type 'hostvars' has no attribute 'ansible_hos'", "did you mean 'ansible_host'?"],
+        ),
         (TASK + "debug: {msg: '{{ 1 + }}'}\n", 6, ["site.yml:4:20"]),
         ("- hosts: webs\n", 7, ["site.yml:1:10", "webs"]),
         ("[]\n", 6, ["site.yml:1:1", "no plays"]),
