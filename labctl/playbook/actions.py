@@ -93,7 +93,8 @@ def read(
     arguments = reader.read(raw, data.value_mark(key), mark)
     if len(problems.errors) > before:
         return None
-    _add_args_keyword(arguments, data, short_name(name), problems)
+    if isinstance(extra := data.get("args"), yaml.Mapping):
+        reader.add(extra, arguments)
     return Action(
         short_name(name), task_type, arguments, reader.free_form, local=key == "local_action", mark=mark
     )
@@ -172,17 +173,6 @@ def _put(mapping: yaml.Mapping, name: Any, value: Any, key_mark: Mark, value_mar
     mapping.value_marks[name] = value_mark
 
 
-def _add_args_keyword(arguments: yaml.Mapping, data: yaml.Mapping, action: str, problems: Problems) -> None:
-    extra = data.get("args")
-    if not isinstance(extra, yaml.Mapping):
-        return
-    for name in extra:
-        if name in arguments:
-            problems.add(f"the argument '{name}' of '{action}' is given twice", extra.key_mark(name))
-        else:
-            _put(arguments, name, extra[name], extra.key_mark(name), extra.value_mark(name))
-
-
 class _Arguments:
     """Reads what stands under an action: nothing, a mapping, or text."""
 
@@ -200,13 +190,22 @@ class _Arguments:
             self.names = set(ENGINE_ARGUMENTS[action])
             self.any_name = False
 
+    def add(self, given: yaml.Mapping, arguments: yaml.Mapping) -> None:
+        """Add arguments given by name; `_raw_params` is Ansible's name for the text of `command: text`."""
+        for key in given:
+            name = self.takes_text if key == "_raw_params" and self.takes_text else key
+            if name in arguments:
+                message = f"the argument '{key}' of '{self.action}' is given twice"
+                self.problems.add(message, given.key_mark(key))
+            else:
+                _put(arguments, name, given[key], given.key_mark(key), given.value_mark(key))
+
     def read(self, raw: Any, mark: Mark, name_mark: Mark) -> yaml.Mapping:
         arguments = yaml.Mapping(name_mark)
         if isinstance(raw, yaml.Mapping):
-            for name in raw:
-                _put(arguments, name, raw[name], raw.key_mark(name), raw.value_mark(name))
-            if self.takes_text and isinstance(raw.get(self.takes_text), str):
-                self.free_form = raw[self.takes_text]
+            self.add(raw, arguments)
+            if self.takes_text and isinstance(arguments.get(self.takes_text), str):
+                self.free_form = arguments[self.takes_text]
         elif isinstance(raw, str):
             self._read_text(raw, mark, arguments)
         elif raw is not None:

@@ -56,6 +56,7 @@ TASKS = [
     ("- copy: {dest: a, owners: {b: c}}", "3:31", "must be a list of strings, not a mapping", None),
     ("- copy: {dest: [a]}", "3:20", "'dest' of 'copy' must be a string, not a list", None),
     ("- copy: {dest: a, state: presnt}", "3:30", "must be one of present, absent", "did you mean 'present'?"),
+    ("- command: ls\n  args: {_raw_params: ls}", "4:14", "'_raw_params' of 'command' is given twice", None),
     ("- debug: hello", "3:14", "the arguments of 'debug' are names with values, not 'hello'", "msg, var"),
     ("- debug: msg=a b", "3:20", "names with values, not 'b'", None),
     ("- debug: [a]", "3:14", "names with values, not a list", None),

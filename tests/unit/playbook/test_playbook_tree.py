@@ -36,6 +36,8 @@ def only_task(playbook) -> Task:
         ("- command: |\n    a\n      b\n  args: {chdir: /}", "command", {"cmd": "a\n  b", "chdir": "/"}),
         ("- command: 5", "command", {"cmd": "5"}),
         ("- command: {cmd: ls, chdir: /}", "command", {"cmd": "ls", "chdir": "/"}),
+        ("- command: {_raw_params: ls, chdir: /}", "command", {"cmd": "ls", "chdir": "/"}),
+        ("- command:\n  args: {_raw_params: ls}", "command", {"cmd": "ls"}),
         ("- debug:", "debug", {}),
         ("- debug: msg=hi", "debug", {"msg": "hi"}),
         ("- set_fact: a=1 b='{{ c }}'", "set_fact", {"a": "1", "b": "{{ c }}"}),
@@ -45,6 +47,7 @@ def only_task(playbook) -> Task:
         ("- include_tasks: '{{ x }}.yml'", "include_tasks", {"file": "{{ x }}.yml"}),
         ("- include_tasks: {file: '{{ x }}'}", "include_tasks", {"file": "{{ x }}"}),
         ("- include_tasks: file={{ x }}", "include_tasks", {"file": "{{ x }}"}),
+        ("- include_tasks: {_raw_params: '{{ x }}'}", "include_tasks", {"file": "{{ x }}"}),
     ],
 )
 def test_every_syntax_of_a_task(book, text, action, args) -> None:
