@@ -65,7 +65,6 @@ class Action:
     name: str
     task_type: TaskType | None
     arguments: yaml.Mapping
-    free_form: str | None
     local: bool
     mark: Mark
 
@@ -95,9 +94,7 @@ def read(
         return None
     if isinstance(extra := data.get("args"), yaml.Mapping):
         reader.add(extra, arguments)
-    return Action(
-        short_name(name), task_type, arguments, reader.free_form, local=key == "local_action", mark=mark
-    )
+    return Action(short_name(name), task_type, arguments, local=key == "local_action", mark=mark)
 
 
 def _choose(
@@ -180,7 +177,6 @@ class _Arguments:
         self.action = action
         self.task_type = task_type
         self.problems = problems
-        self.free_form: str | None = None
         if task_type is not None:
             self.takes_text = task_type.free_form
             self.names = set(task_type.aliases)
@@ -204,8 +200,6 @@ class _Arguments:
         arguments = yaml.Mapping(name_mark)
         if isinstance(raw, yaml.Mapping):
             self.add(raw, arguments)
-            if self.takes_text and isinstance(arguments.get(self.takes_text), str):
-                self.free_form = arguments[self.takes_text]
         elif isinstance(raw, str):
             self._read_text(raw, mark, arguments)
         elif raw is not None:
@@ -248,10 +242,9 @@ class _Arguments:
 
     def _set_text(self, text: str, mark: Mark, arguments: yaml.Mapping) -> None:
         assert self.takes_text is not None
-        self.free_form = Text(text, mark)
         if self.takes_text in arguments:
             self.problems.add(f"the argument '{self.takes_text}' of '{self.action}' is given twice", mark)
-        _put(arguments, self.takes_text, self.free_form, mark, mark)
+        _put(arguments, self.takes_text, Text(text, mark), mark, mark)
 
     def _refuse(self, found: str, mark: Mark) -> None:
         names = ", ".join(self.task_type.parameters if self.task_type else ENGINE_ARGUMENTS[self.action])

@@ -151,7 +151,6 @@ def _task(data: yaml.Mapping, parent: Keywords, loader: Loader, *, handlers: boo
         action=action.name,
         task_type=action.task_type,
         args=action.arguments,
-        free_form=action.free_form,
         **given.values,
     )
     _add_module_defaults(task)

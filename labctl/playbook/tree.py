@@ -172,7 +172,6 @@ class Task(Repeatable):
     action: str
     task_type: TaskType | None = field(default=None, repr=False)
     args: yaml.Mapping
-    free_form: str | None = None
     register: str | None = None
     changed_when: Sequence[Any] | None = None
     failed_when: Sequence[Any] | None = None

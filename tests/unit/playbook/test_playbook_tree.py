@@ -57,11 +57,6 @@ def test_every_syntax_of_a_task(book, text, action, args) -> None:
     assert (task.task_type is None) == (action in ("meta", "include_vars", "include_tasks"))
 
 
-def test_the_text_of_a_command_is_its_free_form_too(book) -> None:
-    task = only_task(book.tasks("- command: make chdir=/src"))
-    assert task.free_form == "make"
-
-
 def test_local_action_is_delegated_to_localhost(book) -> None:
     task = only_task(book.tasks("- local_action: command ls"))
     assert (task.action, task.args, task.delegate_to) == ("command", {"cmd": "ls"}, "localhost")
