@@ -353,7 +353,8 @@ def _combined(done: list[Result]) -> Result:
     status = Status.CHANGED if values["changed"] else Status.OK
     mark, code, reason = None, 2, None
     if bad := first[Status.UNREACHABLE]:
-        status, values["msg"] = Status.UNREACHABLE, bad.values.get("msg")
+        status, mark, code = Status.UNREACHABLE, bad.mark, bad.exit_code
+        values["msg"] = bad.values.get("msg")
     elif bad := first[Status.FAILED]:
         failures = [result for result in done if result.failed]
         status, mark, code = Status.FAILED, bad.mark, bad.exit_code

@@ -73,6 +73,12 @@ def test_unreachable_host_is_exit_code_4_and_counted_apart(play):
     assert (ran.recap("b"), ran.result.exit_code) == ({"unreachable": 1}, 4)
 
 
+def test_unreachable_host_in_a_loop_is_exit_code_4_too(play):
+    ran = play(tasks("- {name: one, probe: {unreachable_on: [b]}, loop: [1, 2]}"))
+    assert ran.log == "one a ok\none b unreachable"
+    assert ran.result.exit_code == 4
+
+
 def test_ignored_failure_goes_on_and_counts_as_ok_and_ignored(play):
     ran = play(
         tasks("- {name: one, probe: {fail: true}, ignore_errors: true}\n- {name: two, probe: x}"), hosts="a"
