@@ -7,6 +7,7 @@ state is changed here, in the thread that walks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from labctl.engine import blocks, includes, meta, settings
@@ -14,7 +15,6 @@ from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
-from labctl.engine.selection import named, tags_of
 from labctl.engine.state import Frame, HostState, Run, Step
 from labctl.engine.task import HostTask, Outcome
 from labctl.errors import LabctlError, Mark
@@ -113,11 +113,14 @@ class Flow:
 
     def _wanted(self, task: Task) -> bool:
         options = self.run.options
-        if not selected(tags_of(task), options.tags, options.skip_tags):
+        tags = [str(tag) for tag in task.all_tags()]
+        if not selected(tags, options.tags, options.skip_tags):
             return False
         if not self.run.started and options.start_at_task is not None:
-            self.run.started = named(options.start_at_task, (task.name, task.label()))
-        return self.run.started or task.action == "meta" or "always" in tags_of(task)
+            wanted = options.start_at_task
+            names = (task.name or "", task.label())
+            self.run.started = wanted in names or any(fnmatchcase(name, wanted) for name in names)
+        return self.run.started or task.action == "meta" or "always" in tags
 
     # what became of it
 

@@ -311,6 +311,8 @@ def test_tags_choose_tasks(play):
 def test_start_at_task(play):
     text = tasks("- {name: one, probe: x}\n- {name: two, probe: x}\n- {name: three, probe: x}")
     assert [t for t, *_ in play(text, hosts="a", start_at_task="tw*").results] == ["two", "three"]
+    named = tasks("- {name: one, probe: x}\n- {name: 'two [b]', probe: x}")
+    assert [t for t, *_ in play(named, hosts="a", start_at_task="two [b]").results] == ["two [b]"]
     with pytest.raises(PlaybookError, match="no task is called 'nine'"):
         play(text, hosts="a", start_at_task="nine")
 
