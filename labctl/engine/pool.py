@@ -39,7 +39,7 @@ class Pool:
         batch: _Batch[T] = _Batch()
         self._stop.wake = batch.wake
         waiting = deque(enumerate(jobs))
-        room = min(self._size, limit or self._size)
+        room = min(self._size, limit if limit and limit > 0 else self._size)
         flying = 0
         while waiting or flying:
             self._stop.check()

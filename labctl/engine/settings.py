@@ -37,7 +37,7 @@ def boolean(node: Keywords, keyword: str, scope: Scope, *, default: bool = False
 
 
 def number(node: Keywords, keyword: str, scope: Scope, default: float | None = None) -> float | None:
-    """The inherited value of a numeric keyword; zero or less counts as not given."""
+    """The inherited value of a numeric keyword. PlaybookError for anything else."""
     raw = node.inherited(keyword)
     if raw is None:
         return default

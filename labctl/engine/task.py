@@ -235,7 +235,8 @@ class HostTask:
         if target:
             host_scope = self.scopes.scope(self.run.host(target), task, self.frame)
         args = self._arguments(task.task_type, scope)
-        deadline = Deadline(self.run.stop, settings.number(task, "timeout", scope) or None, self.run.calls)
+        seconds = settings.number(task, "timeout", scope) or 0.0
+        deadline = Deadline(self.run.stop, seconds if seconds > 0 else None, self.run.calls)
         context = RunContext(
             scopes=self.scopes,
             task=task,

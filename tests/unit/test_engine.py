@@ -308,6 +308,13 @@ def test_tags_choose_tasks(play):
     assert names(skip_tags=frozenset({"red"})) == ["three"]
 
 
+def test_throttle_and_timeout_of_zero_or_less_are_no_limits(play):
+    ran = play(
+        tasks("- {name: one, probe: x, throttle: -1, timeout: -1}\n- {name: two, probe: x, throttle: 0}")
+    )
+    assert ran.log == "one a ok\none b ok\ntwo a ok\ntwo b ok"
+
+
 def test_start_at_task(play):
     text = tasks("- {name: one, probe: x}\n- {name: two, probe: x}\n- {name: three, probe: x}")
     assert [t for t, *_ in play(text, hosts="a", start_at_task="tw*").results] == ["two", "three"]
