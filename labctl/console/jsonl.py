@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any, TextIO
 
 from labctl.events import Event
@@ -20,8 +21,12 @@ class JsonLines:
             if (value := getattr(event, name)) is not None:
                 record[name] = value
         record["data"] = event.data
-        self._stream.write(json.dumps(record, default=_plain) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps(record, default=_plain) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            # Nobody reads on: the run goes on all the same, and the journal has it all.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def close(self) -> None:
         self._stream.flush()

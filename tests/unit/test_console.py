@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import pytest
 
@@ -127,6 +128,15 @@ def test_json_lines_are_one_object_each():
         "a",
         {"raw": "x", "set": [1]},
     )
+
+
+def test_json_lines_outlive_their_reader():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        lines = JsonLines(stream)
+        for number in range(2):
+            lines(Event(Kind.MESSAGE, {"message": number}))
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.25, "0.2 s"), (65, "1 min 05 s"), (7380, "2 h 03 min")])
