@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from labctl.engine import RunOptions
     from labctl.inventory import Inventory
 
-_SECRET = re.compile(r"(\b\w*(?:pass|secret|token|credential)\w*[\"']?\s*[=:]\s*)\S+", re.IGNORECASE)
+_SECRET = re.compile(
+    r"""(\b\w*(?:pass|secret|token|credential)\w*["']?\s*[=:]\s*)(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|\S)\S*""",
+    re.IGNORECASE,
+)
 _DEFAULT_INVENTORY = Path("inventories/lab")
 
 

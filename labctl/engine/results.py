@@ -106,7 +106,7 @@ def hide(value: Any, secrets: frozenset[str]) -> Any:
     if not secrets:
         return value
     if isinstance(value, str):
-        for secret in secrets:
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
             if secret in value:
                 value = value.replace(secret, HIDDEN)
         return value

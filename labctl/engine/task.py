@@ -20,7 +20,6 @@ from labctl.task_types import Args, TaskType
 from labctl.variables import Scope, Unknown, contains_unknown, shown
 
 _SETS_VARIABLES = ("set_fact", "include_vars")
-_SHORTEST_SECRET = 1
 
 
 @dataclass
@@ -279,7 +278,7 @@ class HostTask:
         secrets = {
             str(value)
             for name, value in values.items()
-            if _is_secret(task_type, name) and len(str(value)) >= _SHORTEST_SECRET and value is not None
+            if _is_secret(task_type, name) and value not in (None, "")
         }
         self.outcome.secrets |= secrets
         return task_type.bind({**values, **raw}, task.arg_mark)

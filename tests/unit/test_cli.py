@@ -198,7 +198,9 @@ def test_secrets_on_the_command_line_are_not_recorded(cli, monkeypatch):
         "-e",
         "who=you db_password=hunter2",
         "-e",
-        '{"token": "hunter2"}',
+        '{"token": "say hunter2", "other_pass": "a \\" hunter2"}',
+        "-e",
+        "who=you db_password='say hunter2'",
     ]
     monkeypatch.setattr("sys.argv", ["labctl", *arguments])
     assert cli(*arguments)[0] == 0

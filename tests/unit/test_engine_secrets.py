@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labctl.console.plain import PlainConsole
+from labctl.engine.results import hide
 
 SECRET = "hunter2-is-secret"
 
@@ -40,6 +41,11 @@ def test_no_log_holds_even_when_the_task_cannot_be_rendered(play):
     ran = run(play, "{name: one, probe: '{{ (s ~ 1) / 2 }}', no_log: true}")
     assert ran.log == "one a failed"
     assert SECRET not in everywhere(ran, play)
+
+
+def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+    for secrets in ({"hunter2", "hunter2-is-secret"}, {"is-secret", "hunter2-is-secret"}):
+        assert hide([SECRET], frozenset(secrets)) == ["********"]
 
 
 def test_secret_arguments_are_hidden_wherever_they_come_back(play):
