@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from labctl.errors import TaskTimeout
+from labctl.errors import TaskFailed, TaskTimeout
 from labctl.node.api import Completed
 from labctl.task_types import Change, Context
 
@@ -42,6 +43,14 @@ def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, An
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def words(line: str) -> list[str]:
+    """A command line split as a shell would. TaskFailed for a quote that is not closed."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise TaskFailed(f"the command line cannot be split: {str(error).lower()}: {line}") from None
 
 
 def unnecessary(reason: str, command: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ need `shell`. In a dry run it is not run and its effect is unknown, unless `crea
 Returns cmd, rc, stdout, stdout_lines, stderr, stderr_lines, start, end, delta.
 """
 
-import shlex
 from dataclasses import dataclass
 
 from labctl import commands
@@ -31,10 +30,7 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
-    try:
-        argv = list(args.argv) if args.argv is not None else shlex.split(args.cmd or "")
-    except ValueError as error:
-        raise TaskFailed(f"the command line cannot be split: {str(error).lower()}: {args.cmd}") from None
+    argv = list(args.argv) if args.argv is not None else commands.words(args.cmd or "")
     if not argv:
         raise TaskFailed("the command is empty")
     stdin = args.stdin or ""

@@ -27,7 +27,7 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
-    words = shlex.split(args.cmd)
+    words = commands.words(args.cmd)
     if not words:
         raise TaskFailed("the script has no name")
     source = ctx.find("files", words[0])

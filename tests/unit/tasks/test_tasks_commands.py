@@ -116,6 +116,12 @@ def task_is_gone(path):
     return not os.path.exists(path)
 
 
+def test_script_with_a_quote_that_is_not_closed(script):
+    result = script("script", cmd="hello.sh 'a b")
+    assert result.status is Status.FAILED
+    assert "cannot be split: no closing quotation" in result.values["msg"]
+
+
 def test_script_creates_removes_executable(script, tmp_path):
     (tmp_path / "there it is").touch()
     assert script("script", cmd="hello.sh", creates=f"{tmp_path}/there *").status is Status.OK
