@@ -45,13 +45,11 @@ ENGINE_ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 META_ACTIONS = (
     "flush_handlers",
-    "refresh_inventory",
     "clear_facts",
     "clear_host_errors",
     "end_play",
     "end_host",
     "end_batch",
-    "end_role",
     "noop",
     "reset_connection",
 )
