@@ -1,0 +1,161 @@
+"""Finding task types in `tasks/` folders, and checking the arguments they are given."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import Mark, PlaybookError, UnknownValue, did_you_mean
+from labctl.paths import builtin
+from labctl.task_types.coercion import coerce, describe
+from labctl.task_types.context import Context, Steps
+from labctl.task_types.schema import Args, Parameter, parameters_of
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert)."""
+
+    name: str
+    path: Path
+    doc: str
+    arguments: type[Args]
+    run: Callable[[Any, Context], Steps | dict[str, Any]]
+    parameters: Mapping[str, Parameter]
+    on_controller: bool
+    aliases: Mapping[str, str]
+
+    @property
+    def free_form(self) -> str | None:
+        return next((p.name for p in self.parameters.values() if p.free_form), None)
+
+    def check_names(self, given: Mapping[str, Any], mark_of: Callable[[str], Mark | None]) -> None:
+        """Refuse unknown, doubled and missing arguments before any host is touched. PlaybookError."""
+        seen: dict[str, str] = {}
+        for name in given:
+            canonical = self.aliases.get(name)
+            if canonical is None:
+                if self.arguments.any_name:
+                    continue
+                raise PlaybookError(
+                    f"'{self.name}' has no argument '{name}'",
+                    mark=mark_of(name),
+                    hint=did_you_mean(name, self.aliases) or f"its arguments: {', '.join(self.parameters)}",
+                )
+            if canonical in seen:
+                raise PlaybookError(
+                    f"'{name}' and '{seen[canonical]}' are the same argument of '{self.name}'",
+                    mark=mark_of(name),
+                )
+            seen[canonical] = name
+        for parameter in self.parameters.values():
+            if parameter.required and parameter.name not in seen:
+                raise PlaybookError(f"'{self.name}' needs the argument '{parameter.name}'", mark=mark_of(""))
+        for names in self.arguments.required_one_of:
+            if not any(name in seen for name in names):
+                raise PlaybookError(f"'{self.name}' needs one of: {', '.join(names)}", mark=mark_of(""))
+        for names in self.arguments.mutually_exclusive:
+            both = [name for name in names if name in seen]
+            if len(both) > 1:
+                raise PlaybookError(
+                    f"'{self.name}' takes only one of: {', '.join(both)}", mark=mark_of(both[1])
+                )
+
+    def bind(self, given: Mapping[str, Any], mark_of: Callable[[str], Mark | None]) -> Args:
+        """The `Arguments` object for rendered values; a value of the wrong type is a PlaybookError."""
+        self.check_names(given, mark_of)
+        values: dict[str, Any] = {}
+        others: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in self.aliases:
+                others[name] = value
+                continue
+            values[self.aliases[name]] = self.convert(name, value, mark_of(name))
+        return self.arguments(**values, others=others)
+
+    def convert(self, name: str, value: Any, mark: Mark | None) -> Any:
+        """A rendered value as the type of the argument `name` (or an alias of it). PlaybookError."""
+        parameter = self.parameters[self.aliases[name]]
+        try:
+            converted = coerce(value, parameter.type)
+        except UnknownValue:
+            raise
+        except (TypeError, ValueError):
+            raise PlaybookError(
+                f"'{name}' of '{self.name}' must be {parameter.type_name()}, not {describe(value)}", mark=mark
+            ) from None
+        if parameter.choices and converted not in (*parameter.choices, None):
+            raise PlaybookError(
+                f"'{name}' of '{self.name}' must be one of {', '.join(map(str, parameter.choices))},"
+                f" not {describe(value)}",
+                mark=mark,
+                hint=did_you_mean(str(value), map(str, parameter.choices)),
+            )
+        return converted
+
+
+@cache
+def load(path: Path) -> TaskType:
+    """Load the task type in a file; PlaybookError when the file is not one."""
+    spec = importlib.util.spec_from_file_location(f"labctl_task_{path.stem}_{abs(hash(path)):x}", path)
+    if spec is None or spec.loader is None:
+        raise PlaybookError(f"{path}: cannot be loaded as a task type")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PlaybookError(f"{path}: this task type cannot be loaded: {error}") from error
+    arguments, run = getattr(module, "Arguments", None), getattr(module, "run", None)
+    if not (inspect.isclass(arguments) and issubclass(arguments, Args) and callable(run)):
+        raise PlaybookError(f"{path}: a task type needs a dataclass 'Arguments(Args)' and a function 'run'")
+    parameters = parameters_of(arguments)
+    aliases = {alias: p.name for p in parameters.values() for alias in (p.name, *p.aliases)}
+    return TaskType(
+        name=path.stem,
+        path=path,
+        doc=inspect.cleandoc(module.__doc__ or ""),
+        arguments=arguments,
+        run=run,
+        parameters=parameters,
+        on_controller=bool(getattr(module, "ON_CONTROLLER", False)),
+        aliases=aliases,
+    )
+
+
+class Registry:
+    """The task types a run can use: the built-in ones, and `tasks/` folders beside the playbook, which
+    win over built-in ones of the same name."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self.folders = [*folders, builtin("tasks")]
+
+    @cache  # noqa: B019 - a registry lives as long as the run
+    def names(self) -> frozenset[str]:
+        return frozenset(
+            path.stem
+            for folder in self.folders
+            if folder.is_dir()
+            for path in folder.glob("*.py")
+            if not path.stem.startswith("_")
+        )
+
+    def get(self, name: str, mark: Mark | None = None) -> TaskType:
+        """The task type `name` ('ansible.builtin.' and 'labctl.' prefixes are taken off)."""
+        short = re.sub(r"^(ansible\.(builtin|legacy)|labctl)\.", "", name)
+        for folder in self.folders:
+            path = folder / f"{short}.py"
+            if path.is_file() and not short.startswith("_"):
+                return load(path)
+        raise PlaybookError(
+            f"unknown task type '{name}'",
+            mark=mark,
+            hint=did_you_mean(short, self.names()) or "labctl doc --list names them all",
+        )
