@@ -4,6 +4,7 @@ It goes to `dest/<host>/<path>`, so that files of several hosts do not meet, or 
 Content is compared by checksum (sha256). Returns dest, file, checksum, size.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
 
 def _target(args: Arguments, ctx: Context) -> Path:
     dest = ctx.playbook_dir / Path(args.dest).expanduser()
-    name = args.src.lstrip("/")
+    name = os.path.normpath("/" + args.src.lstrip("/"))[1:]  # '..' from a node must not lead out of `dest`
     if not args.flat:
         return dest / str(ctx.variables.get("inventory_hostname", ctx.host)) / name
     return dest / Path(name).name if args.dest.endswith("/") else dest

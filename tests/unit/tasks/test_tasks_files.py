@@ -360,6 +360,8 @@ class TestLooking:
         assert target.read_text() == "data"
         assert task("fetch", src=str(source), dest="out").status is Status.OK
         assert task.trips == 1
+        around = f"{tmp_path}/../../../../../../../../..{source}"
+        assert task("fetch", src=around, dest="out").values["dest"] == str(target)
         task("fetch", src=str(source), dest="flat/", flat=True)
         assert (task.folder / "flat" / "source").read_text() == "data"
         missing = f"{tmp_path}/none"
