@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from labctl.inventory import Inventory
 
 _SECRET = re.compile(
-    r"""(\b\w*(?:pass|secret|token|credential)\w*["']?\s*[=:]\s*)(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|\S)\S*""",
+    r"""(\b\w*(?:pass|secret|token|credential)\w*["']?\s*(?:=|(:))\s*)"""
+    r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|(?(2)[^,}\n]|\S))(?(2)[^,}\n]*|\S*)""",  # YAML's texts have blanks
     re.IGNORECASE,
 )
 _DEFAULT_INVENTORY = Path("inventories/lab")

@@ -201,6 +201,8 @@ def test_secrets_on_the_command_line_are_not_recorded(cli, monkeypatch):
         '{"token": "say hunter2", "other_pass": "a \\" hunter2"}',
         "-e",
         "who=you db_password='say hunter2'",
+        "-e",
+        "{db_password: say hunter2, more: 1}",
     ]
     monkeypatch.setattr("sys.argv", ["labctl", *arguments])
     assert cli(*arguments)[0] == 0
