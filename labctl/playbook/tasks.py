@@ -158,14 +158,15 @@ def _task(data: yaml.Mapping, parent: Keywords, loader: Loader, *, handlers: boo
 
 
 def _add_module_defaults(task: Task) -> None:
-    given = set(task.args)
+    own = task.task_type.aliases if task.task_type else {}  # an argument may be given under another name
+    given = {own.get(name, name) for name in task.args}
     for node in reversed([*task.lineage()]):
         for defaults in node.module_defaults:
             for name, arguments in defaults.items():
                 if actions.short_name(str(name)) != task.action or not isinstance(arguments, yaml.Mapping):
                     continue
                 for argument in arguments:
-                    if argument not in given:
+                    if own.get(argument, argument) not in given:
                         task.args[argument] = arguments[argument]
                         task.args.key_marks[argument] = arguments.key_mark(argument)
                         task.args.value_marks[argument] = arguments.value_mark(argument)

@@ -189,6 +189,8 @@ def test_module_defaults_reach_tasks_below_and_give_way_to_their_own_arguments(b
         book.tasks("- copy: {dest: own}", "  module_defaults: {ansible.builtin.copy: {dest: d, src: s}}\n")
     )
     assert task.args == {"dest": "own", "src": "s"}
+    renamed = book.tasks("- copy: {path: own}", "  module_defaults: {copy: {dest: d, src: s}}\n")
+    assert only_task(renamed).args == {"path": "own", "src": "s"}
 
 
 def test_imported_tasks_stand_in_a_block_with_the_keywords_of_the_import(book) -> None:
