@@ -85,6 +85,3 @@ exec /opt/criu/usr/sbin/criu "$@"
 """
 
 SUDOERS = "lab ALL=(ALL:ALL) NOPASSWD: ALL\n"
-
-# CRIU closes established TCP connections of a moved container instead of refusing to dump them.
-RUNC_CRIU = "tcp-close\n"

@@ -226,7 +226,6 @@ def _finish(root: Path, archive: str | None) -> None:
         "etc/init.d/containerd": (nodefiles.CONTAINERD_SERVICE, 0o755),
         "etc/ssh/sshd_config.d/10-lab.conf": (nodefiles.SSHD, 0o644),
         "etc/sudoers.d/lab": (nodefiles.SUDOERS, 0o440),
-        "etc/criu/runc.conf": (nodefiles.RUNC_CRIU, 0o644),
         # apt works with what a playbook gives it (a .deb, a file: source): a node has no way out.
         "etc/apt/sources.list": (f"# built from {archive or 'the default archive'}\n", 0o644),
         "etc/resolv.conf": ("", 0o644),
