@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
 _PIP_FOLDER = "opt/python"
+_STALE = 86400.0
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 
@@ -65,6 +67,7 @@ def build(recipe: Recipe, cache: Path, progress: Progress) -> Image:
     EnvironmentProblem when this machine cannot build. Safe to call from many threads and processes."""
     store = cache / "images"
     (store / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    _sweep(store)
     key = recipe.key()
     with _locked(store / f"{key}.lock"):
         index = store / f"{key}.json"
@@ -252,6 +255,17 @@ def _blob(store: Path, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     _write(store / "blobs" / "sha256" / digest, data)
     return digest
+
+
+def _sweep(store: Path) -> None:
+    """Remove what builders and senders that were killed left half-made; nobody works on one thing for a day."""
+    for pattern in ("layer-*", "archive-*", "*.part", "blobs/sha256/*.part"):
+        for path in store.glob(pattern):
+            try:
+                if time.time() - path.stat().st_mtime > _STALE:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError:
+                continue
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import struct
 import tarfile
@@ -89,6 +90,25 @@ def test_damaged_cache_is_built_again(built, recipe, tmp_path) -> None:
     assert again.digest == image.digest
     assert images.cached(recipe(), tmp_path / "cache") == again
     assert len(count) == 2
+
+
+def test_what_killed_builders_left_is_removed_after_a_day(built, recipe, tmp_path) -> None:
+    build, _ = built
+    store = build().store
+    blobs = store / "blobs/sha256"
+    for folder in ("layer-old", "archive-old", "layer-new"):
+        (store / folder).mkdir()
+        (store / folder / "layer.tar").write_bytes(b"x")
+    (blobs / "ab.1.part").write_bytes(b"x")
+    for path in (store / "layer-old", store / "archive-old", blobs / "ab.1.part"):
+        os.utime(path, (0, 0))
+    for path in blobs.glob("*[0-9a-f]"):
+        os.utime(path, (0, 0))
+    (tmp_path / "app.py").write_text("print(2)\n")
+    build()
+    assert {path.name for path in store.iterdir() if path.is_dir()} == {"blobs", "layer-new"}
+    assert not list(blobs.glob("*.part"))
+    assert images.cached(recipe(), tmp_path / "cache") is not None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from typing import Any, Dict, List
+from typing import Any, BinaryIO, Dict, List, Optional
 
 
 class ImageError(Exception):
@@ -25,10 +25,9 @@ def missing(name: str, digest: str, blobs: List[str]) -> Dict[str, Any]:
 
 def load(path: str, name: str, digest: str) -> Dict[str, Any]:
     """Import an archive and remove the file. ImageError when the image is not what it should be then."""
-    try:
-        said = _ctr("images", "import", path)
-    finally:
-        os.unlink(path)
+    with open(path, "rb") as stream:
+        os.unlink(path)  # now: whoever is killed while it is imported leaves no file behind
+        said = _ctr("images", "import", "-", stdin=stream)
     if not missing(name, digest, [])["present"]:
         raise ImageError("containerd imported another image than %s: %s" % (digest, said.strip()))
     return {"loaded": name}
@@ -42,11 +41,11 @@ def remove(name: str) -> bool:
     return True
 
 
-def _ctr(*arguments: str) -> str:
+def _ctr(*arguments: str, stdin: Optional[BinaryIO] = None) -> str:
     try:
         done = subprocess.run(
             ["ctr", "-n", "labctl", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             check=False,
