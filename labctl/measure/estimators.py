@@ -69,14 +69,6 @@ def source_memory_samples(
     return [None if value is None else value / MEBIBYTE for value in held]
 
 
-def mean(samples: Sequence[float]) -> float:
-    return statistics.fmean(samples)
-
-
-def median(samples: Sequence[float]) -> float:
-    return statistics.median(samples)
-
-
 def percentile(samples: Sequence[float], p: float) -> float:
     """The nearest-rank percentile: the smallest sample that at least `p` percent are not above. Always a
     sample that occurred; 0 < p <= 100."""

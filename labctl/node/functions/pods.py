@@ -228,17 +228,6 @@ def serve(pod: str, expires: Optional[float] = None) -> Dict[str, Any]:
         return {}
 
 
-def withdraw(pod: str) -> Dict[str, Any]:
-    """The pod's address leads to this node no more."""
-    with Busy(pod):
-        record = read(pod)
-        if record and record["address"]:
-            network.withdraw(record["address"])
-            record["serving"] = False
-            write(record)
-        return {}
-
-
 def send(pod: str, container: str, name: str) -> Dict[str, Any]:
     """Signal a container's first process ('USR1')."""
     try:
