@@ -10,7 +10,7 @@ from labctl.errors import UsageError
 from labctl.measure.noise import Flag
 from labctl.report import migration_page as page
 from labctl.report.claims import claims_of
-from labctl.report.comparisons import Compared, compare_all, runs_of, spread, strategies_of
+from labctl.report.comparisons import Compared, compare_all, latest, runs_of, spread, strategies_of
 from labctl.report.environment import provenance
 from labctl.report.limits import limits_of
 from labctl.report.metrics import METRICS, PRIMARY
@@ -50,6 +50,13 @@ def reduce(run: Run, target: float) -> Model:
         data=_data(run, results, compared, target) | _said(claims, limits),
         rows=tuple(_row(result) for result in results),
     )
+
+
+def noisy_pairs(run: Run) -> list[int]:
+    """Pairs to run again: one of their runs that count was disturbed, and none failed."""
+    counted = latest([result_of(trial) for trial in run.trials])
+    failed = {pair for (pair, _), result in counted.items() if result.error is not None}
+    return sorted({pair for (pair, _), result in counted.items() if result.noise} - failed)
 
 
 def _said(claims: Sequence[Claim], limits: Sequence[str]) -> dict[str, Any]:
