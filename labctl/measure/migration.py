@@ -91,11 +91,12 @@ class Downtime:
     reason: str | None = None
 
 
-def downtime(probes: Probes, started: float, regained: float | None) -> Downtime:
-    """The longest outage that ended after `started` and whose first failed probe was sent by `regained` (by
-    the last probe when nothing was regained)."""
+def downtime(probes: Probes, started: float, until: float | None) -> Downtime:
+    """The longest outage that ended after `started` and whose first failed probe was sent by `until` (the last
+    probe where that is None)."""
     seen = probes.probes
-    until = regained if regained is not None else (seen[-1].t if seen else started)
+    if until is None:
+        until = seen[-1].t if seen else started
     worst = Downtime(0.0, 0.0, None, 0, silence(probes, Window(started, until)), probes.period)
     if not seen:
         return Downtime(None, 0.0, None, 0, None, probes.period, "nothing was probed")
@@ -179,7 +180,8 @@ def phase_gaps(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step: its number, the state's sha256 before and after it."""
+    """One training step: its number, the state's sha256 before and after it. `wall`: when it was done, on the
+    clock of `host`."""
 
     step: int
     from_state: str
@@ -206,6 +208,18 @@ def steps_redone(steps: Sequence[Step], since: float = 0.0) -> int:
         redone += step.wall >= since and step.step in done
         done.add(step.step)
     return redone
+
+
+def pause(steps: Sequence[Step], window: Window, offsets: Mapping[str, float]) -> Measured:
+    """The longest time (s) between two neighbouring steps that overlaps the window, wherever they were done and
+    whatever their numbers: how long the training stood still, also while the service answered. `offsets`: each
+    host's wall clock minus the controller's (s). None when no step was seen on either side of it."""
+    times = sorted(step.wall - offsets.get(step.host or "", 0.0) for step in steps)
+    if not times or times[0] > window.start:
+        return Measured(None, "no step was logged before the migration")
+    if times[-1] <= window.start:
+        return Measured(None, "no step was logged after the migration began")
+    return Measured(max(b - a for a, b in pairwise(times) if b > window.start and a < window.end))
 
 
 @dataclass(frozen=True, slots=True)

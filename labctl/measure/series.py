@@ -76,6 +76,8 @@ def lives(recording: Recording, container: str) -> list[Life]:
 
     def close(end: Vanished | None, unknown: float) -> None:
         nonlocal t, usec
+        if end and end.missed_usec is None:
+            unknown = limit
         if end and t:
             t.append(max(end.t, t[-1]))
             usec.append(usec[-1] + (end.missed_usec or 0))
@@ -88,8 +90,7 @@ def lives(recording: Recording, container: str) -> list[Life]:
     previous: float | None = None
     for sample in recording.samples:
         if gone and t and gone[0].t <= sample.t and gone[0].t > t[-1]:
-            end = gone.pop(0)
-            close(end, limit if end.missed_usec is None else 0.0)
+            close(gone.pop(0), 0.0)
         counters = sample.containers.get(container)
         if counters is not None:
             if t and counters.cpu_usec < usec[-1]:
@@ -134,6 +135,25 @@ def cpu_seconds(recordings: Sequence[Recording], containers: Sequence[str], wind
     return Measured(total / 1e6, bound=bound / 1e6)
 
 
+def node_seconds(recordings: Sequence[Recording], window: Window) -> Measured:
+    """CPU seconds of everything that ran in the recorded nodes in a window: the pod, and what the container runtime,
+    CRIU, the agent and the sampler used for it. `bound`: interpolation at the edges. None when a node does not
+    say, or was not recorded throughout."""
+    total = bound = 0.0
+    for recording in recordings:
+        told = [(sample.t, sample.own_usec) for sample in recording.samples if sample.own_usec is not None]
+        if not told:
+            return Measured(None, f"{recording.host} does not tell what all of it used")
+        t, usec = zip(*told, strict=True)
+        if t[0] > window.start or t[-1] < window.end:
+            return Measured(None, f"{recording.host} was not recorded throughout")
+        node = Life(recording.host, "", t, usec, born=False, vanished=False)
+        (at_start, error_start), (at_end, error_end) = node.at(window.start), node.at(window.end)
+        total += at_end - at_start
+        bound += error_start + error_end
+    return Measured(total / 1e6, bound=bound / 1e6)
+
+
 def millicores(
     recordings: Sequence[Recording], containers: Sequence[str], edges: Sequence[float]
 ) -> list[float | None]:
@@ -150,19 +170,19 @@ def memory_at(
     recordings: Sequence[Recording], containers: Sequence[str], t: float, field: str = "memory"
 ) -> int | None:
     """Bytes of `field` ('memory', 'working_set', 'anon', …) the containers held at time `t`, summed: each
-    host's latest sample at or before `t`. A container that is not there holds 0. None when no host was
-    being recorded then, or the kernel does not say."""
-    total: int | None = None
+    host's latest sample at or before `t`. A container that is not there holds 0. None when a host was not
+    being recorded then (what it held is not known to be 0), or the kernel does not say."""
+    total = 0
     for recording in recordings:
         i = bisect_right([sample.t for sample in recording.samples], t) - 1
         if i < 0 or t - recording.samples[i].t > 5 * recording.interval:
-            continue
+            return None
         here = recording.samples[i].containers
         values = [getattr(here[name], field) for name in containers if name in here]
         if None in values:
             return None
-        total = (total or 0) + sum(values)
-    return total
+        total += sum(values)
+    return total if recordings else None
 
 
 def cpu_curve(recording: Recording, container: str) -> list[tuple[float, float | None]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from labctl.measure.series import cpu_seconds
 from labctl.report import formats
-from labctl.report.comparisons import Compared
-from labctl.report.metrics import BY_NAME
+from labctl.report.comparisons import Compared, latest
+from labctl.report.metrics import BY_NAME, NODE_CPU
 from labctl.report.rawfiles import Run
 from labctl.report.trials import TrialResult
 
@@ -100,6 +101,7 @@ def _method(results: Sequence[TrialResult]) -> list[str]:
             f"The source takes its 20 samples 1 s apart; here they are {formats.quantity(max(steps), 's')} apart"
             " (profile quick). The certification profile takes them as the source does."
         )
+    found += _beside_the_method(results)
     periods = {r.trial.probes.period for r in results if r.trial.probes}
     if periods:
         found.append(
@@ -107,6 +109,35 @@ def _method(results: Sequence[TrialResult]) -> list[str]:
             " is known to about that much."
         )
     return found
+
+
+def _beside_the_method(results: Sequence[TrialResult]) -> list[str]:
+    """What the figures leave out, or take in, that favours a strategy."""
+    found = [
+        (
+            "CPU that the container runtime and CRIU spend on the nodes to start, checkpoint and restore containers is in"
+            f" no container's cgroup, and so in no CPU figure but '{BY_NAME[NODE_CPU].label}'."
+        )
+    ]
+    again = [str(result.trial.number) for result in results if _worked_again_in_the_window(result)]
+    if again:
+        found.append(
+            f"In the window after the migration of trial{'s' * (len(again) > 1)} {formats.names(again)} a container that had"
+            " completed before was at work again: the source's method counts that work, and a later window would not."
+        )
+    return found
+
+
+def _worked_again_in_the_window(result: TrialResult) -> bool:
+    head = result.trial.head
+    window = result.window("after")
+    done = set((head.get("progress_at_start") or {}).get("completed") or []) & set(
+        head.get("restarted") or []
+    )
+    if window is None or not done:
+        return False
+    used = cpu_seconds(result.trial.recordings, [f"{head.get('pod')}/{name}" for name in done], window)
+    return bool(used.value)
 
 
 def _disturbed(results: Sequence[TrialResult], compared: Sequence[Compared]) -> list[str]:
@@ -123,6 +154,16 @@ def _disturbed(results: Sequence[TrialResult], compared: Sequence[Compared]) -> 
         found.append(
             f"Trial{plural} {formats.names(numbers)}: {_NOISE.get(name, name)} beyond the threshold."
         )
+    counted = {id(result) for result in latest(results).values()}
+    again = sorted({r.pair for r in results if id(r) not in counted})
+    if again:
+        plural = "s" if len(again) > 1 else ""
+        found.append(
+            f"Pair{plural} {formats.names([str(pair) for pair in again])} {'were' if plural else 'was'} run again:"
+            " the last run counts, all are listed."
+        )
+    if not any(id(result) in counted for result in disturbed):
+        return found
     if any(c.noisy for c in compared):
         found.append(
             "Too few undisturbed pairs were left, so the comparisons use disturbed ones too; they are hollow dots in the"

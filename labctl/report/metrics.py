@@ -19,6 +19,7 @@ class Metric:
 
 
 PRIMARY = "cpu_seconds_until_regained"
+NODE_CPU = "node_cpu_seconds_until_regained"
 SOURCE_CPU = "cpu_millicores_source"
 
 METRICS = (
@@ -29,6 +30,14 @@ METRICS = (
         "CPU-seconds of all the pod's containers on source and target, from the start of the migration until the"
         " workload is where it was: the trainer's step reached again, completed containers complete again."
         " Differences of the kernel's cumulative counters.",
+    ),
+    Metric(
+        NODE_CPU,
+        "Nodes' CPU until regained",
+        "CPU s",
+        "CPU-seconds of everything in the source and the target node in the same time: the pod, and what the container"
+        " runtime, CRIU, labctl's agent and its sampler used there.",
+        shown=False,
     ),
     Metric(
         SOURCE_CPU,
@@ -81,7 +90,16 @@ METRICS = (
         "Downtime",
         "s",
         "The longest interval without a good answer to the probe, from the last good one before it to the first"
-        " good one after it. The probe asks from a third node at least every 20 ms.",
+        " good one after it, until the progress is regained and the migration has ended. The probe asks from a"
+        " third node at least every 20 ms.",
+    ),
+    Metric(
+        "pause_seconds",
+        "Training pause",
+        "s",
+        "The longest time between two neighbouring steps in the trainer's log, on whichever nodes, in the same time"
+        " as the downtime. A service can answer while training stands still: held after it was saved, or frozen."
+        " Steps that are made again count as steps here; they have a figure of their own.",
     ),
     Metric(
         "steps_redone",

@@ -83,6 +83,7 @@ def key_figures(results: Sequence[TrialResult], strategies: Sequence[str]) -> It
             f"{label} {_median(runs, metric)}"
             for label, metric in (
                 ("downtime", "downtime_seconds"),
+                ("training paused", "pause_seconds"),
                 ("back after", "regained_seconds"),
                 ("redone", "steps_redone"),
             )

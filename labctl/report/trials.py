@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +10,18 @@ from typing import Any
 
 from labctl.measure import estimators
 from labctl.measure.estimators import MEBIBYTE, SOURCE_SAMPLES
-from labctl.measure.migration import Downtime, continuity, cpu_until_regained, downtime, steps_redone
+from labctl.measure.migration import (
+    Downtime,
+    continuity,
+    cpu_until_regained,
+    downtime,
+    pause,
+    steps_redone,
+)
 from labctl.measure.noise import Flag, noise
 from labctl.measure.recording import Recording
-from labctl.measure.series import Window, increases
-from labctl.report.metrics import METRICS, PRIMARY
+from labctl.measure.series import Window, increases, node_seconds
+from labctl.report.metrics import METRICS, NODE_CPU, PRIMARY
 from labctl.report.rawfiles import Trial
 
 
@@ -52,6 +60,10 @@ class TrialResult:
     def clean(self) -> bool:
         return self.error is None and not self.noise
 
+    def window(self, when: str) -> Window | None:
+        """Where the source's method sampled, 'before' or 'after'."""
+        return _window(self.trial.head, when)
+
     def put(self, metric: str, value: float | None, reason: str | None = None, bound: float = 0.0) -> None:
         self.values[metric] = None if value is None else float(value)
         if value is None:
@@ -86,19 +98,32 @@ def result_of(trial: Trial) -> TrialResult:
 def _times(result: TrialResult, started: float | None, ended: float | None, regained: float | None) -> None:
     no_start = "the start of the migration was not recorded"
     if started is None:
-        for name in ("migration_seconds", "regained_seconds", "downtime_seconds"):
+        for name in ("migration_seconds", "regained_seconds", "downtime_seconds", "pause_seconds"):
             result.put(name, None, no_start)
         return
     result.put("migration_seconds", None if ended is None else ended - started, "its end was not recorded")
     reason = _text(result.trial.head.get("regained_reason")) or "progress was not regained"
     result.put("regained_seconds", None if regained is None else regained - started, reason)
+    # Progress may be regained while the source is still being removed: that belongs to the migration too.
+    until = None if regained is None else max(regained, ended or regained)
+    _pause(result, started, until)
     probes = result.trial.probes
     if probes is None:
         result.put("downtime_seconds", None, "there is no readable probe.jsonl")
         return
-    result.outage = downtime(probes, started, regained)
+    result.outage = downtime(probes, started, until)
     bound = 0.0 if result.outage.failed == 0 else result.outage.resolution
     result.put("downtime_seconds", result.outage.seconds, result.outage.reason, bound)
+
+
+def _pause(result: TrialResult, started: float, until: float | None) -> None:
+    trial = result.trial
+    if not trial.steps:
+        result.put("pause_seconds", None, "there is no readable steps.jsonl")
+        return
+    offsets = {step.host: trial.offset(step.host) for step in trial.steps if step.host}
+    found = pause(trial.steps, Window(started, math.inf if until is None else until), offsets)
+    result.put("pause_seconds", found.value, found.reason)
 
 
 def _cpu(result: TrialResult, started: float | None, regained: float | None) -> None:
@@ -107,15 +132,19 @@ def _cpu(result: TrialResult, started: float | None, regained: float | None) -> 
         "the start of the migration was not recorded" if started is None else None
     )
     if problem or started is None:
-        for name in (PRIMARY, "throttled_seconds"):
+        for name in (PRIMARY, NODE_CPU, "throttled_seconds"):
             result.put(name, None, problem)
         return
     used = cpu_until_regained(trial.recordings, trial.containers, started, regained)
     result.put(PRIMARY, used.value, used.reason, used.bound)
     if regained is None:
-        result.put("throttled_seconds", None, "progress was not regained")
+        for name in (NODE_CPU, "throttled_seconds"):
+            result.put(name, None, "progress was not regained")
         return
-    held = increases(trial.recordings, trial.containers, "throttled_usec", Window(started, regained))
+    window = Window(started, regained)
+    nodes = node_seconds(trial.recordings, window)
+    result.put(NODE_CPU, nodes.value, nodes.reason, nodes.bound)
+    held = increases(trial.recordings, trial.containers, "throttled_usec", window)
     result.put("throttled_seconds", None if held is None else held / 1e6, "the kernel does not count it")
 
 
@@ -202,6 +231,10 @@ def chain(trial: Trial) -> tuple[bool | None, str]:
 def _unrecorded(trial: Trial) -> str | None:
     if not trial.recordings:
         return "there is no readable cgroup recording"
+    recorded = {recording.host for recording in trial.recordings}
+    for host in (trial.head.get("source"), trial.head.get("target")):
+        if host and host not in recorded:  # the other one's alone would pass for the sum
+            return f"there is no readable cgroup recording of {host}"
     return None if trial.containers else "no container of the pod was recorded"
 
 

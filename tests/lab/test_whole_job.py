@@ -104,7 +104,8 @@ def test_every_trial_is_measured(report):
         assert trial["error"] is None
         for metric in (
             *("cpu_seconds_until_regained", "cpu_millicores_source", "memory_mib_source", "working_set_mib"),
-            *("downtime_seconds", "regained_seconds", "migration_seconds", "steps_redone", "moved_bytes"),
+            *("downtime_seconds", "pause_seconds", "regained_seconds", "migration_seconds"),
+            *("steps_redone", "moved_bytes"),
         ):
             assert trial["values"][metric] is not None, (
                 trial["strategy"],

@@ -99,6 +99,7 @@ class TrialMaker:
             busy = sum(used.values())
             node = {
                 "cpu": [int(busy * 100), 0, 5, int((2 * 0.1 * index - busy) * 100), 0, 0, 0, 0],
+                "own_usec": round(busy * 1e6),
                 "mem_available": 4 << 30,
                 "pswpin": 0,
                 "pswpout": 0,

@@ -19,8 +19,8 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 COMPARED = (
-    "cpu_seconds_until_regained", "cpu_millicores_source", "memory_mib_source", "working_set_mib", "anon_mib", "peak_mib",
-    "regained_seconds", "migration_seconds", "downtime_seconds", "steps_redone", "moved_bytes",
+    "cpu_seconds_until_regained", "node_cpu_seconds_until_regained", "cpu_millicores_source", "memory_mib_source", "working_set_mib", "anon_mib", "peak_mib",
+    "regained_seconds", "migration_seconds", "downtime_seconds", "pause_seconds", "steps_redone", "moved_bytes",
 )  # fmt: skip
 DESCRIBED = ("cpu_millicores_before", "memory_mib_before", "throttled_seconds")
 BASELINES = ("native", "native-resume", "optimized", "live")
@@ -82,6 +82,15 @@ class Host:
             life.append((gone[0]["t"], life[-1][1] + (gone[0].get("missed_usec") or 0)))
         return total + between(life, start, end)
 
+    def whole(self, start, end):
+        """Microseconds that everything in the node used; None when that was not recorded throughout."""
+        told = [
+            (s["t"], s["node"]["own_usec"]) for s in self.samples if s["node"].get("own_usec") is not None
+        ]
+        if not told or told[0][0] > start or told[-1][0] < end:
+            return None
+        return between(told, start, end)
+
     def held(self, containers, t, value):
         """Bytes at `t` by the last sample before it; None when there is none."""
         before = [sample for sample in self.samples if sample["t"] <= t]
@@ -121,6 +130,21 @@ def trimmed(samples):
     return sum(middle) / 14
 
 
+def end_of(trial):
+    """When the progress was regained and the migration had ended; None when it was not regained."""
+    return max(trial["regained"], trial["ended"]) if trial["regained"] is not None else None
+
+
+def pause(folder, trial):
+    """The longest time between two steps that follow each other, until `end_of`; None when one side is not there."""
+    log = [r for r in read(folder / "steps.jsonl") if r["event"] == "step"]
+    done = sorted(r["wall"] - offset(trial, r["host"]) for r in log)
+    until = end_of(trial) or math.inf
+    if not done or done[0] > trial["started"] or done[-1] <= trial["started"]:
+        return None
+    return max(b - a for a, b in pairwise(done) if b > trial["started"] and a < until)
+
+
 def downtime(folder, trial):
     """The longest run of failed probes, from the good one before it to the good one after it."""
     records = read(folder / "probe.jsonl")
@@ -130,7 +154,7 @@ def downtime(folder, trial):
     shift = statistics.median(r["wall"] - r["mono"] for r in probes) - offset(trial, records[0]["host"])
     good = [r["mono"] + shift for r in probes if r["ok"]]
     bad = [r["mono"] + shift for r in probes if not r["ok"]]
-    until = trial["regained"] or probes[-1]["mono"] + shift
+    until = end_of(trial) or probes[-1]["mono"] + shift
     longest = 0.0
     for t in bad:
         before, after = [g for g in good if g < t], [g for g in good if g > t]
@@ -153,14 +177,20 @@ def values_of(folder):
     started, regained = trial["started"], trial["regained"]
     found["migration_seconds"] = trial["ended"] - started
     found["downtime_seconds"] = downtime(folder, trial)
+    found["pause_seconds"] = pause(folder, trial)
     found["steps_redone"], found["moved_bytes"] = trial["steps_redone"], trial["moved_bytes"]
 
     def cpu(start, end):
         return sum(host.cpu(name, start, end) for host in hosts for name in pod) / 1e6
 
+    recorded = {trial["source"], trial["target"]} <= {host.name for host in hosts}
     if regained is not None:
         found["regained_seconds"] = regained - started
+    if regained is not None and recorded:
         found["cpu_seconds_until_regained"] = cpu(started, regained)
+        whole = [host.whole(started, regained) for host in hosts]
+        if None not in whole:
+            found["node_cpu_seconds_until_regained"] = sum(whole) / 1e6
         rises = [host.rise(name, "throttled_usec", started, regained) for host in hosts for name in pod]
         found["throttled_seconds"] = sum(rises) / 1e6
     keys = {
@@ -168,7 +198,7 @@ def values_of(folder):
         "after": ("cpu_millicores_source", "memory_mib_source"),
     }
     for when, (cpu_key, memory_key) in keys.items():
-        if not trial["windows"].get(when):
+        if not trial["windows"].get(when) or not recorded:
             continue
         start, end = trial["windows"][when]
         edges = [start + (end - start) / 20 * i for i in range(21)]
@@ -176,14 +206,16 @@ def values_of(folder):
 
         def samples(value, edges=edges):
             sums = [[host.held(pod, t, value) for host in hosts] for t in edges[1:]]
-            return [sum(h for h in one if h is not None) / MIB for one in sums]
+            return [None if None in one else sum(one) / MIB for one in sums]
 
         found[memory_key] = trimmed(samples(lambda c: c["memory"]))
         if when == "after":
-            found["working_set_mib"] = statistics.mean(
-                samples(lambda c: max(0, c["memory"] - c["inactive_file"]))
-            )
-            found["anon_mib"] = statistics.mean(samples(lambda c: c["anon"]))
+            for key, value in (
+                ("working_set_mib", lambda c: max(0, c["memory"] - c["inactive_file"])),
+                ("anon_mib", lambda c: c["anon"]),
+            ):
+                means = samples(value)
+                found[key] = None if None in means else statistics.mean(means)
     target = [host for host in hosts if host.name == trial["target"]]
     peaks = [
         max(

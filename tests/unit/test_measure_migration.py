@@ -13,6 +13,7 @@ from labctl.measure.migration import (
     continuity,
     cpu_until_regained,
     downtime,
+    pause,
     phase_gaps,
     read_probes,
     read_steps,
@@ -121,6 +122,22 @@ def steps(*done: tuple[int, str, str]) -> list[Any]:
         for i, (n, a, b) in enumerate(done)
     ]
     return read_steps([json.dumps(line) for line in lines])
+
+
+def test_a_pause_is_the_longest_time_without_a_step_on_any_node() -> None:
+    lines = [
+        {"event": "step", "step": n, "from": "", "to": "", "wall": wall, "boot": "x", "host": host}
+        for n, wall, host in [
+            (1, 0.0, "a"), (2, 3.0, "a"), (3, 3.5, "a"),
+            (4, 105.0, "b"), (5, 105.5, "b"), (6, 109.5, "b"),
+        ]
+    ]  # fmt: skip
+    done = read_steps([json.dumps(line) for line in lines])
+    found = pause(done, Window(3.2, 5.2), {"b": 100.0})
+    assert found.value == pytest.approx(1.5)  # 3.5 to 5.0; neither the longer one before nor the one after
+    assert pause(done, Window(3.2, 1e9), {"b": 100.0}).value == pytest.approx(4.0)
+    assert pause(done[:3], Window(3.6, 6.0), {}).reason == "no step was logged after the migration began"
+    assert pause(done[3:], Window(3.6, 6.0), {"b": 100.0}).reason == "no step was logged before the migration"
 
 
 def test_steps_done_before_are_redone() -> None:

@@ -20,6 +20,7 @@ from labctl.measure.series import (
     memory_at,
     memory_curve,
     millicores,
+    node_seconds,
 )
 
 MIB = 2**20
@@ -162,6 +163,23 @@ def test_an_unknown_end_widens_the_bound_by_interval_times_cpus() -> None:
     assert (used.value, used.bound) == (pytest.approx(0.4), 2.0)
 
 
+def test_an_unknown_end_is_unknown_also_when_nothing_was_recorded_after_it() -> None:
+    read = recording([(0, {"p/a": 0}), (1, {"p/a": 400_000})], [(2, "p/a", None)])
+    used = cpu_seconds([read], ["p/a"], Window(at(0), at(2)))
+    assert (used.value, used.bound) == (pytest.approx(0.4), 2.0)
+
+
+def test_a_nodes_own_cpu_is_counted_over_all_nodes_or_not_at_all() -> None:
+    samples = [(0, {}), (1, {}), (2, {})]
+    first = recording(samples, own={0: 0, 1: 300_000, 2: 500_000})
+    other = recording(samples, own={0: 100_000, 1: 100_000, 2: 200_000}, host="worker2")
+    used = node_seconds([first, other], Window(at(0.5), at(2)))
+    assert (used.value, used.bound) == (pytest.approx(0.35 + 0.1), pytest.approx(0.15))
+    assert "not recorded throughout" in str(node_seconds([first, other], Window(at(1), at(3))).reason)
+    silent = recording(samples, host="worker3")
+    assert "worker3 does not tell" in str(node_seconds([first, silent], Window(at(0), at(1))).reason)
+
+
 def test_a_counter_that_fell_is_a_new_life() -> None:
     read = recording([(0, {"p/a": 0}), (1, {"p/a": 900_000}), (2, {"p/a": 100_000}), (3, {"p/a": 200_000})])
     first, second = lives(read, "p/a")
@@ -217,6 +235,8 @@ def test_memory_is_the_sum_of_the_latest_samples() -> None:
     assert memory_at([one, two], ["p/a"], at(-1)) is None
     assert memory_at([one, two], ["p/a"], at(99)) is None
     assert memory_at([one], ["p/a"], at(0), "anon") is None
+    assert memory_at([one, recording([(9, {})], host="late")], ["p/a"], at(0)) is None
+    assert memory_at([], ["p/a"], at(0)) is None
 
 
 def test_curves_break_where_a_container_vanished() -> None:

@@ -11,14 +11,15 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from labctl import report
 from labctl.errors import UsageError
 from labctl.report.model import Model
+from labctl.task_types import Context, Registry
 
 HERE = Path(__file__).parent
 
@@ -76,12 +77,14 @@ def test_the_figures_of_a_trial_are_those_it_was_made_with(model: Model) -> None
     assert native["migration_seconds"] == pytest.approx(1.3)
     assert native["regained_seconds"] == pytest.approx(5.8)
     assert native["downtime_seconds"] == pytest.approx(1.12, abs=0.021)
+    assert native["pause_seconds"] == pytest.approx(1.3)
     assert native["steps_redone"] == 120
     # 0.2 s on the source, from ready less 0.4 s on the target; the processor for 4.4 s
     assert native["cpu_seconds_until_regained"] == pytest.approx(0.61 * (0.2 + 4.9) + 0.3 * 4.4, abs=0.07)
     optimized = trial(model, 5)["values"]
     assert optimized["cpu_millicores_source"] == pytest.approx(610)
     assert optimized["memory_mib_source"] == 82
+    assert optimized["pause_seconds"] == pytest.approx(1.5)
     assert (optimized["moved_bytes"], optimized["steps_redone"]) == (410_698, 0)
 
 
@@ -145,6 +148,22 @@ def test_a_real_run_is_reduced_and_recomputed(tmp_path: Path) -> None:
     assert trial(model, 2)["downtime"]["failed_probes"] == 0
     assert any("one machine and one kernel" in limit for limit in model.limits)
     assert any("CPU was used by others" in limit for limit in model.limits)
+
+
+def test_an_outage_while_the_source_is_removed_counts_although_progress_is_regained(run: Path) -> None:
+    folder = next((run / "trials").glob("05-optimized-*"))
+    head = json.loads((folder / "trial.json").read_text())
+    records = [json.loads(line) for line in (folder / "probe.jsonl").read_text().splitlines()]
+    for record in records:
+        if head["regained"] + 0.5 < record.get("wall", 0.0) < head["regained"] + 1.0:
+            record |= {"ok": False, "error": "timeout"}
+    (folder / "probe.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert trial(report.reduce(run), 5)["values"]["downtime_seconds"] == pytest.approx(0.1, abs=0.041)
+    edit(folder, lambda head: head.update(ended=head["regained"] + 1.5))
+    model = report.reduce(run)
+    assert trial(model, 5)["values"]["downtime_seconds"] == pytest.approx(0.5, abs=0.041)
+    report.write(model, run)
+    assert load("recompute").check(run)[0] == []
 
 
 # ------------------------------------------------------------ claims
@@ -228,6 +247,17 @@ def test_without_a_raw_file_its_figures_are_null_with_the_reason(
     assert reason in trial(model, 1)["reasons"][metric]
     assert any(reason in limit for limit in model.limits)
     assert trial(model, 1)["values"]["migration_seconds"] == pytest.approx(1.248)
+
+
+def test_one_nodes_recording_does_not_pass_for_both(run: Path) -> None:
+    folder = next((run / "trials").glob("01-native-*"))
+    (folder / "cgroup-worker1.jsonl").unlink()
+    model = report.reduce(run)
+    for metric in ("cpu_seconds_until_regained", "cpu_millicores_source", "memory_mib_before"):
+        assert trial(model, 1)["values"][metric] is None
+        assert trial(model, 1)["reasons"][metric] == "there is no readable cgroup recording of worker1"
+    report.write(model, run)
+    assert load("recompute").check(run)[0] == []
 
 
 def test_a_recording_that_stops_in_the_middle_gives_no_figure_for_what_it_missed(run: Path) -> None:
@@ -320,6 +350,31 @@ def test_a_pair_that_was_run_again_counts_once_by_its_last_run(run: Path) -> Non
     assert len(model.data["trials"]) == 10
     assert model.data["strategies"]["native"]["trials"] == [10, 6, 7]
     assert comparison(model, "steps_redone", "live")["n"] == 3
+
+
+def test_a_disturbed_pair_is_run_again_until_it_is_quiet_or_failed(run: Path) -> None:
+    def noisy() -> dict[str, Any]:
+        task = Registry().get("noisy_pairs")
+        values = task.run(task.bind({}, lambda _: None), cast(Context, SimpleNamespace(run_dir=run)))
+        assert isinstance(values, dict)
+        return values
+
+    assert (noisy()["pairs"], noisy()["last"]) == ([], 9)
+    first = next((run / "trials").glob("01-native-*"))
+    quiet = shutil.copytree(first, run / "quiet")
+    disturb(first)
+    disturb(next((run / "trials").glob("04-live-*")))
+    assert noisy()["pairs"] == [1, 2]
+    assert not any("run again" in limit for limit in report.reduce(run).limits)
+    edit(Path(shutil.move(quiet, run / "trials" / "10-native-1")), lambda head: head.update(trial=10))
+    edit(next((run / "trials").glob("05-optimized-*")), lambda head: head.update(error="it failed"))
+    assert (noisy()["pairs"], noisy()["last"]) == ([], 10)
+    assert any(limit.startswith("Pair 1 was run again") for limit in report.reduce(run).limits)
+
+
+def test_what_a_figure_leaves_out_is_said(model: Model) -> None:
+    assert any("container runtime and CRIU spend" in limit for limit in model.limits)
+    assert any("migration of trials 1, 6 and 7 a container" in limit for limit in model.limits)
 
 
 # ------------------------------------------------------------ errors
