@@ -1,0 +1,57 @@
+"""Every case, run by ansible-core and by labctl in this session: equal tasks, outcomes and returned values."""
+
+from __future__ import annotations
+
+import difflib
+
+import pytest
+
+from tests.conformance.cases import Bundle, Case, load
+from tests.conformance.compare import lines, mispredicted, of_case
+from tests.conformance.conftest import Outcome, Sessions
+
+CASES = list(load())
+
+
+def _same(case: Case, theirs: Outcome, ours: Outcome, *, again: bool = False) -> None:
+    expected, found = (theirs.again, ours.again) if again else (theirs.run, ours.run)
+    assert expected is not None
+    assert found is not None
+    wanted = of_case(expected.records, case, theirs.folder)
+    got = of_case(found.records, case, ours.folder)
+    if not wanted and not case.alone:
+        pytest.fail(f"ansible-core did nothing here:\n{expected.output[-3000:]}", pytrace=False)
+    difference = "\n".join(
+        difflib.unified_diff(lines(wanted), lines(got), "ansible-core", "labctl", lineterm="", n=4)
+    )
+    if not got or case.alone:
+        difference += f"\nlabctl printed:\n{found.output[-2000:]}" if difference else ""
+    if difference:
+        pytest.fail(f"{'in the second run:' if again else ''}\n{difference}", pytrace=False)
+    if case.alone and found.kind != expected.kind:
+        said = f"{found.output[-2000:]}\n--- ansible-core ({expected.kind}):\n{expected.output[-2000:]}"
+        pytest.fail(f"--- labctl ({found.kind}):\n{said}", pytrace=False)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_same_as_ansible(case: Case, bundle_of: dict[Case, Bundle], sessions: Sessions) -> None:
+    bundle = bundle_of[case]
+    ours, theirs = sessions.labctl(bundle), sessions.oracle(bundle)
+    _same(case, theirs, ours)
+    if case.told.get("again"):
+        _same(case, theirs, ours, again=True)
+        changed = [
+            f"{host}: {task['task']}"
+            for host, tasks in of_case(ours.again.records, case, ours.folder).items()
+            for task in tasks
+            if task["status"] == "changed"
+        ]
+        assert not changed, f"the second run changed something: {changed}"
+    if case.told.get("check"):
+        dry = of_case(ours.check.records, case, ours.folder)
+        assert dry, f"the dry run did nothing: {ours.check.output[-2000:]}"
+        assert not mispredicted(dry, of_case(ours.run.records, case, ours.folder))
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 300
