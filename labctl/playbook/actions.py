@@ -25,6 +25,7 @@ _ROLE_ARGUMENTS = (
     "handlers_from",
     "allow_duplicates",
     "public",
+    "rolespec_validate",
 )
 ENGINE_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "include_tasks": ("file", "apply"),
@@ -51,6 +52,7 @@ META_ACTIONS = (
     "end_host",
     "end_batch",
     "noop",
+    "refresh_inventory",
     "reset_connection",
 )
 _PREFIX = re.compile(r"^(ansible\.(builtin|legacy)|labctl)\.")
@@ -121,10 +123,18 @@ def _choose(
     rest = [key for key in others if not _is_keyword_like(key, table, registry)]
     for key in rest:
         with problems.catch():
-            registry.get(str(key), data.key_mark(key))
+            _find(str(key), data.key_mark(key), registry)
     if not others:
         problems.add(f"{where} must name a task type", data.mark, "for example 'command: uptime'")
     return None
+
+
+def _find(name: str, mark: Mark, registry: Registry) -> None:
+    try:
+        registry.get(name, mark)
+    except PlaybookError as error:
+        error.hint = did_you_mean(short_name(name), [*registry.names(), *ENGINE_ACTIONS]) or error.hint
+        raise
 
 
 def _is_action(key: str, registry: Registry) -> bool:

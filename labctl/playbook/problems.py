@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from labctl.errors import LabctlError, Mark, PlaybookError
+from labctl.errors import LabctlError, Mark, PlaybookError, VaultError
 from labctl.yaml import Text
 
 
@@ -45,6 +45,8 @@ class Problems:
             yield
         except PlaybookErrors as several:
             self.errors.extend(several.problems)
+        except VaultError:
+            raise  # the rest cannot be read either
         except LabctlError as error:
             as_problem = error if isinstance(error, PlaybookError) else _as_playbook_error(error)
             as_problem.mark = as_problem.mark or mark
@@ -53,7 +55,7 @@ class Problems:
     def raise_all(self) -> None:
         """Raise what was found: one problem as itself, several as PlaybookErrors; each only once."""
         unique = {(str(e.mark), e.message): e for e in self.errors}
-        found = sorted(unique.values(), key=lambda e: e.mark is not None and (e.mark.line, e.mark.column))
+        found = sorted(unique.values(), key=lambda e: (e.mark.line, e.mark.column) if e.mark else (0, 0))
         files = list(dict.fromkeys(e.mark.file if e.mark else "" for e in unique.values()))
         found.sort(key=lambda e: files.index(e.mark.file if e.mark else ""))
         if len(found) == 1:

@@ -10,6 +10,7 @@ from typing import Any
 from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keywords
+from labctl.playbook.argument_specs import validation
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import ENDINGS, Loader
 from labctl.playbook.tasks import read_file
@@ -28,6 +29,7 @@ class _Call:
     values: Mapping[str, Any] = field(default_factory=dict)
     marks: Mapping[str, Mark] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    validated: bool = True
 
 
 def read_roles(raw: Any, mark: Mark, play: Play, loader: Loader) -> list[Role]:
@@ -95,8 +97,8 @@ def import_role(arguments: yaml.Mapping, parent: Keywords, loader: Loader) -> Ro
                 f"'{part}_from' must be a string, not {describe(chosen)}",
                 arguments.value_mark(f"{part}_from"),
             )
-    flags: dict[str, Any] = {"allow_duplicates": True}
-    for flag in ("allow_duplicates", "public"):
+    flags: dict[str, Any] = {"allow_duplicates": True, "rolespec_validate": True}
+    for flag in ("allow_duplicates", "public", "rolespec_validate"):
         if flag in arguments and not is_template(arguments[flag]):
             try:
                 flags[flag] = to_bool(arguments[flag])
@@ -105,7 +107,8 @@ def import_role(arguments: yaml.Mapping, parent: Keywords, loader: Loader) -> Ro
                     f"'{flag}' must be a boolean, not {describe(arguments[flag])}", arguments.value_mark(flag)
                 )
     mark = arguments.value_mark(key)
-    return _load(name, mark, parent, _Call(values=flags, files=files), loader)
+    validated = flags.pop("rolespec_validate")
+    return _load(name, mark, parent, _Call(values=flags, files=files, validated=validated), loader)
 
 
 def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Loader) -> Role | None:
@@ -127,13 +130,16 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
     being_read = path / "tasks" / files.get("tasks", "main")
     with loader.inside(being_read, mark, f"the role '{role.name}'") as free:
         if free:
-            _read_meta(role, loader)
+            meta = _read_meta(role, loader)
             role.defaults = _variables(role, "defaults", files.get("defaults"), mark, loader)
             role.variables = _variables(role, "vars", files.get("vars"), mark, loader)
             if handlers := _part(role, "handlers", files.get("handlers"), mark, loader):
                 role.handlers = read_file(handlers, role, loader, handlers=True)
             if tasks := _part(role, "tasks", files.get("tasks"), mark, loader):
                 role.tasks = read_file(tasks, role, loader)
+            if call.validated:
+                checks = validation(role, files.get("tasks", "main"), meta, loader)
+                role.tasks = [*checks, *role.tasks]
     return role
 
 
@@ -203,17 +209,17 @@ def read_variables(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _read_meta(role: Role, loader: Loader) -> None:
+def _read_meta(role: Role, loader: Loader) -> yaml.Mapping | None:
     path = _part(role, "meta", None, role.mark, loader)
     data = loader.file(path) if path else None
     if data is None:
-        return
+        return None
     if not isinstance(data, yaml.Mapping):
         loader.problems.add(
             f"a role's meta/main.yml holds a mapping, not {describe(data)}",
             yaml.mark_of(data, Mark(str(path), 1, 1)),
         )
-        return
+        return None
     for key in data:
         if key not in _META_KEYS:
             hint = did_you_mean(str(key), _META_KEYS)
@@ -223,3 +229,4 @@ def _read_meta(role: Role, loader: Loader) -> None:
     role.dependencies = _list(
         data.get("dependencies"), data.value_mark("dependencies"), role, loader, "dependencies"
     )
+    return data
