@@ -1,127 +1,182 @@
 """Gather facts: what a node is and has, under Ansible's names (`ansible_facts.kernel`, `ansible_kernel`).
 
-Besides Ansible's: `cgroup` (version, controllers, path), `containerd_version`, `runc_version`,
-`criu_version`, `nfs` (kernel_client, kernel_server), `clock`, `boot_id`, and `clock_offset`, the node's clock less the
-controller's in seconds. What could not be learnt is null; `facts_missing` says why. A run gathers each
-subset once per host and keeps it in `facts/<host>.json` of its folder.
+Besides Ansible's: `cgroup` (version, controllers, path), `containerd_version`, `runc_version`, `criu_version`, `nfs`
+(kernel_client, kernel_server), `clock`, `boot_id`, and `clock_offset`, the node's clock less the controller's in
+seconds. `facts_missing` says why something could not be learnt. What a run has gathered of a host is kept in
+`facts/<host>.json` of its folder.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labctl.errors import PlaybookError, TaskFailed, TaskTimeout, did_you_mean
-from labctl.paths import builtin
+from labctl.errors import PlaybookError, did_you_mean
 from labctl.task_types import Args, Context, arg
 
-SUBSETS = ("min", "hardware", "network", "runtime")
-# Ansible's finer names, and the subset here that holds their facts.
-ANSIBLE = {
-    "virtual": "hardware",
-    "processor": "hardware",
-    "mounts": "hardware",
-    "devices": "hardware",
-    "interfaces": "network",
-    "default_ipv4": "network",
+MINIMAL = (
+    "platform",
+    "distribution",
+    "python",
+    "user",
+    "env",
+    "date_time",
+    "pkg_mgr",
+    "service_mgr",
+    "cmdline",
+    "dns",
+    "selinux",
+    "apparmor",
+    "fips",
+    "ssh_pub_keys",
+    "local",
+    "lsb",
+    "caps",
+)
+FURTHER = (
+    "hardware",
+    "network",
+    "virtual",
+    "chroot",
+    "loadavg",
+    "systemd",
+    "iscsi",
+    "nvme",
+    "fibre_channel_wwn",
+    "runtime",
+    "facter",
+    "ohai",
+)
+# Facts that are named like a subset, and the subset that has them.
+ALIASES = {
     **dict.fromkeys(
-        (
-            "distribution",
-            "date_time",
-            "env",
-            "machine",
-            "pkg_mgr",
-            "platform",
-            "python",
-            "service_mgr",
-            "user",
-        ),
-        "min",
+        ("processor", "processor_cores", "processor_count", "mounts", "devices", "dmi"), "hardware"
     ),
+    **dict.fromkeys(
+        ("interfaces", "default_ipv4", "default_ipv6", "all_ipv4_addresses", "all_ipv6_addresses"), "network"
+    ),
+    **dict.fromkeys(
+        [
+            "virtualization_type",
+            "virtualization_role",
+            "virtualization_tech_guest",
+            "virtualization_tech_host",
+        ],
+        "virtual",
+    ),
+    **dict.fromkeys(
+        ("distribution_version", "distribution_release", "distribution_major_version", "os_family"),
+        "distribution",
+    ),
+    **dict.fromkeys(
+        ["system", "kernel", "kernel_version", "machine", "python_version", "architecture", "machine_id"],
+        "platform",
+    ),
+    **dict.fromkeys(
+        [
+            "user_id",
+            "user_uid",
+            "user_gid",
+            "user_gecos",
+            "user_dir",
+            "user_shell",
+            "real_user_id",
+            "effective_user_id",
+            "effective_group_ids",
+        ],
+        "user",
+    ),
+    **dict.fromkeys(("system_capabilities", "system_capabilities_enforced"), "caps"),
+    **dict.fromkeys(
+        [
+            "ssh_host_pub_keys",
+            "ssh_host_key_dsa_public",
+            "ssh_host_key_rsa_public",
+            "ssh_host_key_ecdsa_public",
+            "ssh_host_key_ed25519_public",
+        ],
+        "ssh_pub_keys",
+    ),
+    "is_chroot": "chroot",
 }
 
 
 @dataclass(kw_only=True)
 class Arguments(Args):
     gather_subset: list[str] = arg(
-        ["all"], doc="all, min, hardware, network, runtime; '!' before a name leaves it out"
+        ["all"], doc="all, min, hardware, network, virtual, runtime …; '!' before a name leaves it out."
     )
-    filter: list[str] = arg([], doc="return only facts whose names match one of these patterns")
-    cached: bool = arg(True, doc="no: ask the node again, even if this run has asked it before")
-    gather_timeout: float = arg(10.0, doc="seconds until gathering has failed")
+    filter: list[str] = arg([], doc="Return only facts whose names match one of these patterns.")
+    gather_timeout: float = arg(10.0, doc="Seconds one slow thing (a file server, a program) may take.")
+    fact_path: str = arg("/etc/ansible/facts.d", doc="The node's folder of its own `*.fact` files.")
 
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     wanted = subsets(args.gather_subset, ctx)
-    known: dict[str, Any] = ctx.shared.setdefault("setup", {}).setdefault(
-        ctx.host, {"subsets": [], "facts": {}}
+    told = ctx.node.call(
+        "facts",
+        "gather",
+        subsets=wanted,
+        environment=dict(ctx.environment),
+        fact_path=args.fact_path,
+        timeout=args.gather_timeout,
     )
-    missing = [name for name in wanted if not args.cached or name not in known["subsets"]]
-    if missing:
-        found = gather(ctx, missing, args.gather_timeout)
-        reasons = {**known["facts"].get("facts_missing", {}), **found["facts_missing"]}
-        known["facts"].update(found)
-        known["facts"]["facts_missing"] = {
-            name: why for name, why in reasons.items() if known["facts"].get(name) is None
-        }
-        known["subsets"] = sorted({*known["subsets"], *missing})
-        path = ctx.run_dir / "facts" / f"{ctx.host}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(known["facts"], indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return {"ansible_facts": chosen(known["facts"], args.filter)}
+    for warning in told["warnings"]:
+        ctx.warn(warning)
+    facts = told["facts"]
+    if "runtime" in wanted:
+        facts["clock_offset"] = ctx.node.clock_offset()
+        facts["facts_missing"] = told["missing"]
+    _keep(ctx, facts)
+    found = {f"ansible_{name}": value for name, value in facts.items()}
+    found |= {"gather_subset": args.gather_subset, "module_setup": True}
+    return {"ansible_facts": chosen(found, args.filter), "changed": False}
 
 
-def subsets(names: list[str], ctx: Context) -> list[str]:
-    """The subsets to gather, by Ansible's rules: what is named is gathered, `min` always unless '!min' is there; names
-    that are only left out are left out of all, so '!all' leaves `min`."""
-    valid = {"all": SUBSETS, **{name: (name,) for name in SUBSETS}}
-    valid.update({name: (of,) for name, of in ANSIBLE.items()})
+def subsets(names: Iterable[str], ctx: Context) -> list[str]:
+    """The subsets to gather, by Ansible's rules: `min` and what is named, less what has a '!', but not less what
+    is named itself."""
+    everything = (*MINIMAL, *FURTHER)
     named: set[str] = set()
-    removed: set[str] = set()
+    added, removed = set(MINIMAL), set[str]()
     for name in names:
         bare = name.removeprefix("!")
-        if bare not in valid:
-            hint = did_you_mean(bare, valid) or f"there are: all, {', '.join(SUBSETS)}"
+        if name == "!all":
+            removed |= set(FURTHER)
+        elif name == "!min":
+            removed |= set(MINIMAL)
+        elif name == "all":
+            added |= set(everything)
+        elif name == "min":
+            continue
+        elif name.startswith("!"):
+            removed.add(ALIASES.get(bare, bare))
+        elif bare in everything or bare in ALIASES:
+            named.add(ALIASES.get(bare, bare))
+        else:
+            valid = sorted({"all", "min", *everything, *ALIASES})
+            hint = did_you_mean(bare, valid) or f"there are: all, min, {', '.join(everything)}"
             raise PlaybookError(f"there is no facts subset '{bare}'", mark=ctx.mark, hint=hint)
-        if name.startswith("!"):
-            removed.update(valid[bare])
-        elif name != "all":
-            named.update(valid[bare])
-    if "!min" not in names:
-        named.add("min")
-    everything = "all" in names or all(name.startswith("!") for name in names)
-    return [name for name in SUBSETS if name in named or (everything and name not in removed)]
+    return [name for name in everything if name in named or (name in added and name not in removed)]
 
 
-def gather(ctx: Context, wanted: list[str], timeout: float) -> dict[str, Any]:
-    """Run the facts program on the node: one round trip, and the remembered clock offset."""
-    lines: list[str] = []
-    program = (builtin("collectors") / "facts.py").read_bytes()
-    stream = ctx.node.start(program, ["--subset", ",".join(wanted)], line=lines.append, name="facts")
-    try:
-        ended = stream.wait(timeout)
-    except TaskTimeout:
-        stream.stop(timeout=1.0)
-        raise
-    try:
-        facts: dict[str, Any] = json.loads("".join(lines))
-    except ValueError:
-        errors = ended.error_text().strip()
-        last = errors.splitlines()[-1] if errors else f"exit status {ended.rc}"
-        raise TaskFailed(f"facts of {ctx.host} could not be gathered: {last}", stderr=errors) from None
-    facts["clock_offset"] = ctx.node.clock_offset()
-    return facts
+def _keep(ctx: Context, facts: Mapping[str, Any]) -> None:
+    """Write down all that this run knows of the host."""
+    known: dict[str, Any] = ctx.shared.setdefault("setup", {}).setdefault(ctx.host, {})
+    known.update(facts)
+    path = ctx.run_dir / "facts" / f"{ctx.host}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def chosen(facts: Mapping[str, Any], patterns: list[str]) -> dict[str, Any]:
-    if not patterns:
+    """The facts whose names, with or without their prefix, match a pattern."""
+    if not any(patterns):
         return dict(facts)
-    bare = [pattern.removeprefix("ansible_") for pattern in patterns]
+    forms = [form for pattern in patterns for form in (pattern, f"ansible_{pattern}")]
     return {
-        name: value
-        for name, value in facts.items()
-        if any(fnmatch.fnmatch(name, pattern) for pattern in bare)
+        name: value for name, value in facts.items() if any(fnmatch.fnmatch(name, form) for form in forms)
     }

@@ -11,6 +11,8 @@ from labctl.cli import common
 from labctl.console.text import block
 from labctl.events import Event, Kind
 
+_OF_THE_GATHERING = ("gather_subset", "module_setup")
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("facts", help="show what is known of the nodes", description=__doc__)
@@ -55,7 +57,11 @@ class _Found:
         if event.kind is Kind.RESULT:
             result = event.data.get("result") or {}
             if "ansible_facts" in result:
-                self.facts[event.host or ""] = dict(sorted(result["ansible_facts"].items()))
+                known = {
+                    name.removeprefix("ansible_"): value for name, value in result["ansible_facts"].items()
+                }
+                known = {name: value for name, value in known.items() if name not in _OF_THE_GATHERING}
+                self.facts[event.host or ""] = dict(sorted(known.items()))
             else:
                 sys.stderr.write(f"{event.host}: {event.data['status']}: {result.get('msg', '')}\n")
         elif event.kind in (Kind.PROGRESS, Kind.WARNING):

@@ -52,6 +52,7 @@ sys.modules["labctl.node.agent"].main()
 """
 
 _SIBLING = re.compile(r"^from labctl\.node\.functions(?:\.(\w+))? import (.+)$", re.MULTILINE)
+_FUTURE = "from __future__ import annotations\n"  # must stay the first statement
 _SIBLING_LOADER = """
 def _load(siblings):
     import sys
@@ -118,4 +119,6 @@ def _with_siblings(path: Path) -> bytes:
     source = order.pop(path.stem)
     if not order:
         return source.encode()
-    return f"_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n{source}".encode()
+    body = source.replace(_FUTURE, "", 1)
+    first = _FUTURE if body != source else ""
+    return f"{first}_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n{body}".encode()

@@ -182,15 +182,18 @@ def test_cpu_used_between_the_last_sample_and_the_end_is_not_lost(
 
 def test_facts_of_a_node(node: Callable[[str], Node], tmp_path: Path) -> None:
     setup = Registry().get("setup")
-    ctx = SimpleNamespace(host="worker1", node=node("worker1"), run_dir=tmp_path, shared={}, mark=None)
+    ctx = SimpleNamespace(
+        host="worker1", node=node("worker1"), run_dir=tmp_path, shared={}, mark=None, environment={}
+    )
     facts = setup.run(setup.bind({}, lambda _: None), ctx)["ansible_facts"]
-    assert facts["hostname"] == "worker1"
-    assert facts["cgroup"]["version"] in (1, 2, "hybrid")
-    assert facts["containerd_version"].startswith("1.")
+    assert facts["ansible_hostname"] == "worker1"
+    assert facts["ansible_cgroup"]["version"] in (1, 2, "hybrid")
+    assert facts["ansible_containerd_version"].startswith("1.")
     address = node("worker1").run(["hostname", "-I"]).text().split()[0]
-    assert address in facts["all_ipv4_addresses"]
-    assert facts["processor_vcpus"] >= 1
-    assert json.loads((tmp_path / "facts" / "worker1.json").read_text())["kernel"] == facts["kernel"]
+    assert address in facts["ansible_all_ipv4_addresses"]
+    assert facts["ansible_processor_vcpus"] >= 1
+    written = json.loads((tmp_path / "facts" / "worker1.json").read_text())
+    assert written["kernel"] == facts["ansible_kernel"]
     assert setup.run(setup.bind({"filter": "ansible_kernel"}, lambda _: None), ctx)[
         "ansible_facts"
-    ].keys() == {"kernel"}
+    ].keys() == {"ansible_kernel"}

@@ -1,0 +1,271 @@
+"""What a node's system is: its names, user, clock, managers and security."""
+
+from __future__ import annotations
+
+import datetime as dt
+import glob
+import importlib.util
+import os
+import platform as interpreter
+import pwd
+import re
+import shlex
+import socket
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Optional
+
+from labctl.node.functions.facts_text import Facts, Programs, content, lines, text
+
+_SECRET = re.compile(r"passw|secret|token|credential|private|api_?key|vault", re.IGNORECASE)
+
+
+class Names:
+    """The machine's full name, looked up meanwhile: a dead name server would take seconds."""
+
+    def __init__(self) -> None:
+        self.found: Optional[str] = None
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        self.found = socket.getfqdn()
+
+    def fqdn(self, seconds: float = 1.0) -> str:
+        self._thread.join(seconds)
+        return self.found or os.uname().nodename
+
+
+def platform(names: Names) -> Facts:
+    uname = os.uname()
+    fqdn = names.fqdn()
+    bits = "64" if sys.maxsize > 1 << 32 else "32"
+    facts: Facts = {
+        "system": uname.sysname,
+        "kernel": uname.release,
+        "kernel_version": uname.version,
+        "machine": uname.machine,
+        "architecture": "i386" if re.match(r"i[3456]86$", uname.machine) else uname.machine,
+        "python_version": interpreter.python_version(),
+        "fqdn": fqdn,
+        "domain": fqdn.partition(".")[2],
+        "nodename": uname.nodename,
+        "hostname": uname.nodename.split(".")[0],
+        "userspace_bits": bits,
+        "boot_id": content("/proc/sys/kernel/random/boot_id"),
+    }
+    if facts["architecture"] in ("x86_64", "i386"):
+        facts["userspace_architecture"] = "x86_64" if bits == "64" else "i386"
+    machine_id = content("/var/lib/dbus/machine-id") or content("/etc/machine-id")
+    if machine_id:
+        facts["machine_id"] = machine_id.splitlines()[0]
+    return facts
+
+
+def python() -> Facts:
+    version = sys.version_info
+    return {
+        "python": {
+            "version": {
+                "major": version[0],
+                "minor": version[1],
+                "micro": version[2],
+                "releaselevel": version[3],
+                "serial": version[4],
+            },
+            "version_info": list(version),
+            "executable": sys.executable,
+            "has_sslcontext": importlib.util.find_spec("_ssl") is not None,
+            "type": sys.implementation.name,
+        }
+    }
+
+
+def user() -> Facts:
+    entry = pwd.getpwuid(os.getuid())
+    return {
+        "user_id": entry.pw_name,
+        "user_uid": entry.pw_uid,
+        "user_gid": entry.pw_gid,
+        "user_gecos": entry.pw_gecos,
+        "user_dir": entry.pw_dir,
+        "user_shell": entry.pw_shell,
+        "real_user_id": os.getuid(),
+        "effective_user_id": os.geteuid(),
+        "real_group_id": os.getgid(),
+        "effective_group_id": os.getegid(),
+    }
+
+
+def env(environment: Dict[str, str]) -> Facts:
+    """The environment, but for what by its name holds a secret: facts are written down."""
+    known = dict(os.environ, **environment)
+    return {"env": {name: value for name, value in known.items() if not _SECRET.search(name)}}
+
+
+def date_time() -> Facts:
+    now = time.time()
+    local, universal = (
+        dt.datetime.fromtimestamp(now),
+        dt.datetime.fromtimestamp(now, dt.timezone.utc),
+    )
+    forms = (
+        "year=%Y month=%m weekday=%A weekday_number=%w weeknumber=%W day=%d hour=%H minute=%M second=%S date=%Y-%m-%d"
+        " time=%H:%M:%S iso8601_basic=%Y%m%dT%H%M%S%f iso8601_basic_short=%Y%m%dT%H%M%S"
+    )
+    return {
+        "date_time": {
+            **{name: local.strftime(form) for name, _, form in (one.partition("=") for one in forms.split())},
+            "epoch": str(int(now)),
+            "epoch_int": str(int(now)),
+            "iso8601_micro": universal.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "iso8601": universal.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "tz": time.strftime("%Z"),
+            "tz_dst": time.tzname[1],
+            "tz_offset": time.strftime("%z"),
+        }
+    }
+
+
+def cmdline() -> Facts:
+    simple: Dict[str, Any] = {}
+    every: Dict[str, Any] = {}
+    try:
+        words = shlex.split(text("/proc/cmdline"), posix=False)
+    except ValueError:
+        words = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        new: Any = value if equals else True
+        simple[key] = new
+        if equals and key in every:
+            every[key] = [*(every[key] if isinstance(every[key], list) else [every[key]]), new]
+        else:
+            every[key] = new
+    return {"cmdline": simple, "proc_cmdline": every} if words else {}
+
+
+def dns() -> Facts:
+    found: Facts = {}
+    for line in lines("/etc/resolv.conf"):
+        words = line.split()
+        if not words or line[0] in "#;":
+            continue
+        key, rest = words[0], words[1:]
+        if key == "nameserver":
+            found.setdefault("nameservers", []).extend(rest)
+        elif key == "domain" and rest:
+            found["domain"] = rest[0]
+        elif key in ("search", "sortlist"):
+            found[key] = rest
+        elif key == "options":
+            pairs = [option.partition(":") for option in rest]
+            found["options"] = {name: value or True for name, _, value in pairs}
+    return {"dns": found}
+
+
+def lsb(programs: Programs) -> Facts:
+    keys = {
+        "Distributor ID": "id",
+        "Description": "description",
+        "Release": "release",
+        "Codename": "codename",
+    }
+    found: Facts = {}
+    said = programs.said("lsb_release")
+    if said and said[0] == 0:
+        for line in said[1].splitlines():
+            name, _, value = line.partition(":")
+            if name in keys:
+                found[keys[name]] = value.strip()
+    if not found:
+        for line in lines("/etc/lsb-release"):
+            name, _, value = line.partition("=")
+            if name.startswith("DISTRIB_"):
+                found[name[len("DISTRIB_") :].lower()] = value.strip().strip("\"'")
+    if "release" in found:
+        found["major_release"] = found["release"].split(".")[0]
+    return {"lsb": {name: value.strip("'\"\\") for name, value in found.items()}}
+
+
+def caps(programs: Programs) -> Facts:
+    said = programs.said("capsh")
+    if not said or said[0]:
+        return {"system_capabilities": "N/A", "system_capabilities_enforced": "N/A"}
+    current = next((line for line in said[1].splitlines() if line.startswith("Current:")), "Current: =ep")
+    if current.split(":", 1)[1].strip() == "=ep":
+        return {"system_capabilities": [], "system_capabilities_enforced": "False"}
+    held = [one.strip() for one in current.split("=")[1].split(",")] if "=" in current else []
+    return {"system_capabilities": held, "system_capabilities_enforced": "True"}
+
+
+def selinux() -> Facts:
+    library = any(glob.glob(place) for place in ("/lib*/libselinux.so.1", "/lib*/*/libselinux.so.1"))
+    if not library:
+        return {"selinux": {"status": "Missing selinux Python library"}, "selinux_python_present": False}
+    found: Facts = {"status": "disabled"}
+    mode = content("/sys/fs/selinux/enforce")
+    if mode is not None:
+        said = dict(line.split("=", 1) for line in lines("/etc/selinux/config") if re.match(r"\w+=", line))
+        policy = content("/sys/fs/selinux/policyvers")
+        found = {
+            "status": "enabled",
+            "policyvers": int(policy) if policy else "unknown",
+            "config_mode": said.get("SELINUX", "unknown"),
+            "mode": "enforcing" if mode == "1" else "permissive",
+            "type": said.get("SELINUXTYPE", "unknown"),
+        }
+    return {"selinux": found, "selinux_python_present": True}
+
+
+def apparmor() -> Facts:
+    there = os.path.exists("/sys/kernel/security/apparmor")
+    return {"apparmor": {"status": "enabled" if there else "disabled"}}
+
+
+def fips() -> Facts:
+    return {"fips": content("/proc/sys/crypto/fips_enabled") == "1"}
+
+
+def loadavg() -> Facts:
+    one, five, fifteen = os.getloadavg()
+    return {"loadavg": {"1m": one, "5m": five, "15m": fifteen}}
+
+
+def chroot() -> Facts:
+    if os.environ.get("debian_chroot"):  # noqa: SIM112 - Debian writes it so
+        return {"is_chroot": True}
+    mine = os.stat("/")
+    try:
+        init = os.stat("/proc/1/root/.")
+    except OSError:
+        return {"is_chroot": mine.st_ino not in (2, 128, 256)}  # the roots of ext, xfs, btrfs
+    return {"is_chroot": (mine.st_ino, mine.st_dev) != (init.st_ino, init.st_dev)}
+
+
+def ssh_pub_keys() -> Facts:
+    facts: Facts = {}
+    for folder in ("/etc/ssh", "/etc/openssh", "/etc"):
+        for kind in ("dsa", "rsa", "ecdsa", "ed25519"):
+            words = text("%s/ssh_host_%s_key.pub" % (folder, kind)).split()
+            if len(words) >= 2:
+                facts["ssh_host_key_%s_public" % kind] = words[1]
+                facts["ssh_host_key_%s_public_keytype" % kind] = words[0]
+        if facts:
+            break
+    return facts
+
+
+def storage_names() -> Dict[str, Facts]:
+    """The names this node has in storage networks, each by the name of its subset."""
+
+    def first(path: str, start: str) -> str:
+        return next((line for line in lines(path) if line.startswith(start)), "")
+
+    ports: List[str] = [text(path) for path in glob.glob("/sys/class/fc_host/*/port_name")]
+    return {
+        "iscsi": {"iscsi_iqn": first("/etc/iscsi/initiatorname.iscsi", "InitiatorName=").partition("=")[2]},
+        "nvme": {"hostnqn": first("/etc/nvme/hostnqn", "nqn.")},
+        "fibre_channel_wwn": {"fibre_channel_wwn": [port[2:] for port in ports if port]},
+    }
