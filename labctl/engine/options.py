@@ -12,7 +12,8 @@ from typing import Any
 class RunOptions:
     """The command line's part of a run. `forks`: hosts at once. `tags` empty means all. `root` is where
     the `runs` folder goes. `argv` is only recorded. Connection defaults give way to inventory variables.
-    `ask(text, private)` asks the user; None where there is no terminal."""
+    `ask(text, private)` asks the user; None where there is no terminal. `step`: ask before each task.
+    `resume`: the folder of the run to go on from."""
 
     forks: int = 10
     limit: str | None = None
@@ -31,6 +32,8 @@ class RunOptions:
     extra_vars: Mapping[str, Any] = field(default_factory=dict)
     start_at_task: str | None = None
     force_handlers: bool = False
+    step: bool = False
+    resume: Path | None = None
     root: Path = field(default_factory=Path.cwd)
     argv: tuple[str, ...] = ()
     ask: Callable[[str, bool], str] | None = None
