@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,7 @@ class RunContext:
 
     def _access_to(self, host: str) -> Access:
         run = self.scopes.run
-        scope = self.scopes.scope(run.host(host), self.task)
+        scope = self.scopes.scope(run.target(host), self.task)
         return settings.access(self.task, host, scope, run.options)
 
     def _node(self, host: str, access: Access) -> Node:
@@ -116,6 +116,12 @@ class RunContext:
 
     def vars_of(self, host: str) -> Mapping[str, Any]:
         return self.scopes.host_scope(self.scopes.run.host(host))
+
+    def add_host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+        return self.scopes.run.add_host(name, groups, variables)
+
+    def add_group(self, name: str, parents: Sequence[str]) -> bool:
+        return self.scopes.run.add_group(self.state.name, name, parents)
 
     def find(self, folder: str, name: str) -> Path:
         given = Path(name).expanduser()

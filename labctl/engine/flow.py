@@ -65,7 +65,8 @@ class Flow:
             return
         step = Step(task, self._label(task, hosts[0], frame), frame)
         first = self.scopes.scope(hosts[0], task, frame)
-        acting = hosts[:1] if settings.lenient(task, "run_once", first) else hosts
+        once = settings.lenient(task, "run_once", first)
+        acting = hosts[:1] if once or (task.task_type and task.task_type.run_once) else hosts
         if task.action == "meta":
             meta.run(self, step, hosts)
             return
@@ -81,7 +82,7 @@ class Flow:
         ]
 
         def done(index: int, outcome: Outcome) -> None:
-            self._apply(step, acting[index], outcome, hosts if len(acting) < len(hosts) else [acting[index]])
+            self._apply(step, acting[index], outcome, hosts if once else [acting[index]])
 
         throttle = settings.number(task, "throttle", first)
         self.pool.run(jobs, done, limit=int(throttle) if throttle else None)
@@ -127,7 +128,7 @@ class Flow:
     def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
         task = step.task
-        owners = [self.run.host(outcome.target)] if outcome.delegate_facts and outcome.target else hosts
+        owners = [self.run.target(outcome.target)] if outcome.delegate_facts and outcome.target else hosts
         for owner in owners:
             owner.facts |= outcome.facts
             (owner.included if outcome.included else owner.registered).update(outcome.variables)

@@ -52,6 +52,8 @@ def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
             for host in hosts:
                 host.facts.clear()
                 host.gathered = False
+        case "refresh_inventory":
+            flow.run.refresh_inventory()
         case "reset_connection":
             for host in hosts:
                 flow.run.connections.drop(host.name)
@@ -60,5 +62,5 @@ def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
                 f"'meta: {what}' is not something labctl can do",
                 mark=task.arg_mark("action"),
                 hint="it has noop, flush_handlers, end_host, end_batch, end_play, clear_host_errors, clear_facts,"
-                " reset_connection",
+                " refresh_inventory, reset_connection",
             )

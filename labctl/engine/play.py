@@ -14,7 +14,7 @@ from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run
-from labctl.errors import LabctlError, PlaybookError, UsageError
+from labctl.errors import LabctlError, Mark, PlaybookError, UsageError
 from labctl.events import Kind
 from labctl.playbook import Entry, Play, Task
 from labctl.task_types import describe
@@ -54,8 +54,15 @@ def _hosts(shared: Run, play: Play) -> list[HostState]:
     """The play's hosts that have not failed in an earlier play."""
     known = Scope(shared.templar, [play.play_vars(), shared.options.extra_vars])
     pattern = known.render(play.hosts, play.mark_of("hosts"))
+    known_gaps = {message for message, _mark in shared.inventory.warnings}
+
+    def warn(message: str, mark: Mark | None) -> None:
+        if message not in known_gaps:
+            at = mark or play.mark_of("hosts")
+            shared.bus.emit(Kind.WARNING, message=message, mark=str(at))
+
     try:
-        found = shared.inventory.match(pattern, shared.options.limit)
+        found = shared.inventory.match(pattern, shared.options.limit, warn=warn)
     except LabctlError as error:
         error.mark = error.mark or play.mark_of("hosts")
         raise

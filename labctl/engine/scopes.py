@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import __version__
@@ -40,15 +38,17 @@ class Scopes:
         return Scope(self.run.templar, self._layers(state, node or self.play, frame))
 
     def host_scope(self, state: HostState) -> Scope:
-        return HostScope(self.run.templar, self._layers(state, self.play, None))
+        return HostScope(self.run.templar, self._layers(state, self.play, None, here=False))
 
-    def _layers(self, state: HostState, node: Keywords, frame: Frame | None) -> list[Mapping[str, Any]]:
+    def _layers(
+        self, state: HostState, node: Keywords, frame: Frame | None, *, here: bool = True
+    ) -> list[Mapping[str, Any]]:
         roles = [*self.public_roles, *node.roles_around()]
         inside = node is not self.play
         return precedence_layers(
-            role_defaults=[{"ansible_host": state.name}, *(role.defaults for role in roles)],
+            role_defaults=[*([_address(state)] if here else []), *(role.defaults for role in roles)],
             inventory=state.inventory,
-            facts=_injected(state.facts),
+            facts=dict(state.facts),
             play_vars=self._play_vars,
             vars_prompt=self.prompted,
             vars_files=[self.files.get(state.name, {})],
@@ -64,10 +64,7 @@ class Scopes:
 
     def _common_magic(self) -> dict[str, Any]:
         run, options = self.run, self.run.options
-        inventory = run.inventory
-        folders = [str(folder) for folder in inventory.folders]
         return {
-            "groups": {name: inventory.members(name) for name in inventory.groups},
             "ansible_check_mode": options.check,
             "ansible_diff_mode": options.diff,
             "ansible_forks": options.forks,
@@ -80,7 +77,6 @@ class Scopes:
             "ansible_version": {"full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0"},
             "ansible_play_hosts_all": [state.name for state in self.everyone],
             "playbook_dir": str(self.play.dir.resolve()),
-            "inventory_dir": folders[0] if folders else os.getcwd(),
             "run_dir": str(run.run_dir),
             "labctl_version": __version__,
         }
@@ -92,14 +88,12 @@ class Scopes:
             "inventory_hostname_short": state.name.split(".")[0],
             "group_names": sorted(name for name in host.groups if name != "all"),
             "hostvars": self._hostvars,
+            "groups": self.run.inventory.memberships(),
             "ansible_play_batch": [member.name for member in self.batch if member.alive],
             "ansible_play_hosts": [member.name for member in self.everyone if member.alive],
             "ansible_facts": {_short(name): value for name, value in state.facts.items()},
         }
         magic["play_hosts"] = magic["ansible_play_batch"]
-        if host.mark is not None:
-            magic["inventory_file"] = host.mark.file
-            magic["inventory_dir"] = str(Path(host.mark.file).resolve().parent)
         if (role := node.role) is not None:
             magic["role_path"] = str(role.path)
             magic["role_name"] = role.name
@@ -137,12 +131,11 @@ class HostVars(Mapping[str, Any]):
         return name in self._scopes.run.inventory.hosts or name in self._scopes.run.hosts
 
 
+def _address(state: HostState) -> dict[str, Any]:
+    """`ansible_host` of the host at work, which every one has; `hostvars` has what was written only."""
+    local = state.name == "localhost" and state.inventory.get("ansible_connection") == "local"
+    return {"ansible_host": "127.0.0.1" if local else state.name}
+
+
 def _short(name: str) -> str:
     return name.removeprefix("ansible_") if name != "ansible_local" else "ansible_local"
-
-
-def _injected(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts under their own names as well: `ansible_` in front where it is not there yet."""
-    return {
-        name if name.startswith("ansible_") else f"ansible_{name}": value for name, value in facts.items()
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from labctl.engine.pool import Pool
 from labctl.engine.session import Calls, Watchdog
 from labctl.errors import LabctlError
 from labctl.events import Bus
+from labctl.inventory import Additions
 
 if TYPE_CHECKING:
     from labctl.inventory import Inventory
@@ -106,6 +107,7 @@ class Run:
         self.shared: dict[str, Any] = {}
         self.started = options.start_at_task is None
         self.playbook_dir = Path.cwd()
+        self._additions = Additions(inventory)
         self._closers: list[Callable[[], str | None]] = []
         self._lock = threading.Lock()
 
@@ -113,9 +115,45 @@ class Run:
         """The state of a host of the inventory, made on first use. InventoryError for any other name."""
         with self._lock:
             if name not in self.hosts:
-                self.inventory.host(name)
-                self.hosts[name] = HostState(name, self.inventory.variables(name, self.playbook_dir))
+                name = self.inventory.host(name).name
+            if name not in self.hosts:
+                self.hosts[name] = HostState(name, self._variables(name))
             return self.hosts[name]
+
+    def target(self, name: str) -> HostState:
+        """The state of a host that a task is delegated to, which no inventory need name."""
+        with self._lock:
+            self.inventory.outside(name)
+        return self.host(name)
+
+    def add_host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+        """See `labctl.inventory.Additions.host`; tasks in flight see the host as well."""
+        with self._lock:
+            changed = self._additions.host(name, groups, variables)
+            self._refresh([name] if changed else [])
+            return changed
+
+    def add_group(self, host: str, group: str, parents: Sequence[str]) -> bool:
+        """See `labctl.inventory.Additions.grouping`."""
+        with self._lock:
+            changed = self._additions.grouping(host, group, parents)
+            self._refresh(self.inventory.members(group) if changed else [])
+            return changed
+
+    def refresh_inventory(self) -> None:
+        """Read the inventory's sources anew, and add what this run has added. InventoryError."""
+        with self._lock:
+            self.inventory.refresh()
+            self._additions.again()
+            self._refresh(list(self.hosts))
+
+    def _refresh(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name in self.hosts:
+                self.hosts[name].inventory = self._variables(name)
+
+    def _variables(self, name: str) -> dict[str, Any]:
+        return self.inventory.outside(name).magic() | self.inventory.variables(name, self.playbook_dir)
 
     def enter_playbook(self, folder: Path) -> None:
         """The next plays belong to a playbook in `folder`: its group_vars and host_vars apply."""
@@ -123,8 +161,7 @@ class Run:
             if folder == self.playbook_dir:
                 return
             self.playbook_dir = folder
-            for state in self.hosts.values():
-                state.inventory = self.inventory.variables(state.name, folder)
+            self._refresh(list(self.hosts))
 
     def on_close(self, close: Callable[[], str | None]) -> None:
         with self._lock:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import InventoryError, Mark, did_you_mean
-from labctl.inventory.patterns import match
+from labctl.inventory.patterns import Warn, match
 from labctl.inventory.varfiles import VariableFolder
 
 LOCALHOST = ("localhost", "127.0.0.1", "::1")
@@ -17,13 +19,20 @@ LOCALHOST = ("localhost", "127.0.0.1", "::1")
 @dataclass(eq=False)
 class Host:
     """One host. `groups` names every group it is in, through nesting too and without `all`, in the
-    order their variables are merged (later wins)."""
+    order their variables are merged (later wins). `source` is the file that named it first, None where the
+    run has added it; `implicit`: no source names it, as localhost, which is always there."""
 
     name: str
     vars: dict[str, Any] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
     mark: Mark | None = None
     implicit: bool = False
+    source: str | None = None
+
+    def magic(self) -> dict[str, Any]:
+        """`inventory_file` and `inventory_dir`: the source that named the host first."""
+        folder = os.path.dirname(self.source) if self.source and "," not in self.source else None
+        return {} if self.implicit else {"inventory_file": self.source, "inventory_dir": folder}
 
 
 @dataclass(eq=False)
@@ -58,16 +67,23 @@ class Inventory:
 
     def __init__(self) -> None:
         self.hosts: dict[str, Host] = {}
-        self.groups: dict[str, Group] = {"all": Group("all"), "ungrouped": Group("ungrouped")}
+        self.groups: dict[str, Group] = {
+            "all": Group("all", children=["ungrouped"]),
+            "ungrouped": Group("ungrouped", depth=1),
+        }
         self.labs: list[LabSpec] = []
         self.warnings: list[tuple[str, Mark | None]] = []
         self.folders: list[Path] = []
+        self.source: str | None = None
+        self.read_again: Callable[[], Inventory] | None = None
         self._implicit: dict[str, Host] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+        self._memberships: dict[str, list[str]] | None = None
         self._variable_folders: dict[Path, VariableFolder] = {}
 
     def add_host(self, name: str, group: str | None = None, mark: Mark | None = None) -> Host:
         """The host of that name, made if need be, and put into `group`. Call `settle` when done."""
-        host = self.hosts.setdefault(name, Host(name, mark=mark))
+        host = self.hosts.setdefault(name, Host(name, mark=mark, source=self.source))
         if group:
             members = self.add_group(group, mark).hosts
             if name not in members:
@@ -112,12 +128,32 @@ class Inventory:
         grouped = {h for g in self.groups.values() if g is not every and g is not ungrouped for h in g.hosts}
         ungrouped.hosts = [h for h in self.hosts if h not in grouped]
         self._set_depths()
-        for host in self.hosts.values():
-            host.groups = []
+        groups: dict[str, list[str]] = {name: [] for name in (*self.hosts, *self._implicit)}
         for group in sorted(self.groups.values(), key=lambda g: g.merge_key):
             if group is not every:
                 for name in self.members(group.name):
-                    self.hosts[name].groups.append(group.name)
+                    groups[name].append(group.name)
+        for host in (*self.hosts.values(), *self._implicit.values()):
+            host.groups = groups[host.name]
+        self._memberships = None
+
+    def refresh(self) -> None:
+        """Read every source anew; what `tell` said of hosts stays. InventoryError, and then nothing is
+        changed."""
+        if self.read_again is None:
+            return
+        fresh = self.read_again()
+        self.hosts, self.groups, self.labs = fresh.hosts, fresh.groups, fresh.labs
+        self.folders, self._variable_folders, self._implicit = fresh.folders, {}, {}
+        for host, variables in self._told.items():
+            if host in self.hosts:
+                self.hosts[host].vars.update(variables)
+        self._memberships = None
+
+    def tell(self, host: str, variables: Mapping[str, Any]) -> None:
+        """Variables of a host that no source holds: where a lab has put it."""
+        self._told[host] = dict(variables)
+        self.hosts[host].vars.update(variables)
 
     def _set_depths(self) -> None:
         for group in self.groups.values():
@@ -142,55 +178,86 @@ class Inventory:
     def members(self, group: str) -> list[str]:
         """The names of every host in a group, nested ones included, in the inventory's order."""
         below = [group, *self._descendants(group)]
-        return list(dict.fromkeys(host for name in below for host in self.groups[name].hosts))
+        names = dict.fromkeys(host for name in below for host in self.groups[name].hosts)
+        return [name for name in names if group != "all" or name in self.hosts]
+
+    def memberships(self) -> dict[str, list[str]]:
+        """Every group's hosts, for templates (`groups`)."""
+        if self._memberships is None:
+            self._memberships = {name: self.members(name) for name in self.groups}
+        return self._memberships
 
     def host(self, name: str) -> Host:
         """The host of that name; `localhost` is always one. InventoryError otherwise."""
         if name in self.hosts:
             return self.hosts[name]
+        if name in self._implicit:
+            return self._implicit[name]
         if name in LOCALHOST:
-            local = {"ansible_connection": "local"}
+            if named := next((other for other in LOCALHOST if other in self.hosts), None):
+                return self.hosts[named]
+            local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
             return self._implicit.setdefault(name, Host(name, vars=dict(local), implicit=True))
         raise InventoryError(f"no host '{name}' in the inventory", hint=did_you_mean(name, self.hosts))
 
-    def match(self, pattern: str | Sequence[str], limit: str | None = None) -> list[Host]:
-        """The hosts a pattern names, in its order, less those outside `limit`. InventoryError for a name
-        that is neither host nor group, and for a wildcard or limit that matches nothing at all."""
-        names = match(self, pattern)
+    def outside(self, name: str) -> Host:
+        """The host of that name; one that no source names has no variables but those of `all`."""
+        try:
+            return self.host(name)
+        except InventoryError:
+            return self._implicit.setdefault(name, Host(name, implicit=True))
+
+    def match(
+        self, pattern: str | Sequence[str], limit: str | None = None, *, warn: Warn | None = None
+    ) -> list[Host]:
+        """The hosts a pattern names, in its order, less those outside `limit`. A name that is neither host
+        nor group, and a wildcard that matches nothing, goes to `warn`, or without one is an InventoryError;
+        so is a limit that matches nothing at all."""
+        names = match(self, pattern, warn)
         if limit is not None:
             try:
-                allowed = set(match(self, limit))
+                allowed = set(match(self, limit, warn))
+                if not allowed and warn:
+                    match(self, limit)
             except InventoryError as error:
                 error.message = f"--limit: {error.message}"
                 raise
             names = [name for name in names if name in allowed]
-        return [self.host(name) for name in names]
+        return list(dict.fromkeys(self.host(name) for name in names))
 
     def variables(self, host: str, playbook_dir: Path | None = None) -> dict[str, Any]:
         """A host's variables, unrendered, merged in Ansible's order: those of `all`, of its groups (by
         depth, priority, name), group_vars beside the inventory and then beside the playbook (for `all`,
         then for the groups), the host's own, host_vars beside inventory and playbook. Later wins."""
+        merged: dict[str, Any] = {}
+        for _what, layer in self.layers(host, playbook_dir):
+            merged |= layer
+        return merged
+
+    def layers(self, host: str, playbook_dir: Path | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+        """What `variables` merges, low to high, each with what it is in words."""
         entry = self.host(host)
         groups = [self.groups[name] for name in entry.groups]
-        beside = [self._variable_folder(folder) for folder in self.folders]
-        play = [self._variable_folder(playbook_dir)] if playbook_dir else []
-        merged = dict(self.groups["all"].vars)
-        for group in groups:
-            merged |= group.vars
+        folders = [(self._variable_folder(folder), "the inventory") for folder in self.folders]
+        if playbook_dir:
+            folders.append((self._variable_folder(playbook_dir), "the playbook"))
+        found: list[tuple[str, Mapping[str, Any]]] = [
+            (f"variable of group {group.name} in the inventory", group.vars)
+            for group in (self.groups["all"], *groups)
+        ]
         for names in (["all"], [group.name for group in groups]):
-            for folders in (beside, play):
-                for name in names:
-                    _merge(merged, (folder.group(name) for folder in folders))
-        merged |= entry.vars
-        _merge(merged, (folder.host(host) for folder in (*beside, *play)))
-        return merged
+            found += [
+                (f"group_vars of {name} beside {what}", folder.group(name))
+                for folder, what in folders
+                for name in names
+            ]
+        found.append((f"variable of host {entry.name} in the inventory", entry.vars))
+        found += [
+            (f"host_vars of {entry.name} beside {what}", folder.host(entry.name)) for folder, what in folders
+        ]
+        return found
 
     def _variable_folder(self, folder: Path) -> VariableFolder:
         if folder not in self._variable_folders:
             self._variable_folders[folder] = VariableFolder(folder, self.warnings)
         return self._variable_folders[folder]
-
-
-def _merge(target: dict[str, Any], layers: Iterable[Mapping[str, Any]]) -> None:
-    for layer in layers:
-        target |= layer

@@ -23,19 +23,23 @@ _WILD = re.compile(r"[*?\[]")
 _COLON = re.compile(r"(?<!\(\?):(?![^\[]*\])")  # neither within brackets nor of a regex's "(?:"
 
 
-def match(inventory: Inventory, pattern: str | Sequence[str]) -> list[str]:
-    """The names of the hosts a pattern (or list of patterns) stands for, each once."""
+Warn = Callable[[str, Mark | None], None]
+
+
+def match(inventory: Inventory, pattern: str | Sequence[str], warn: Warn | None = None) -> list[str]:
+    """The names of the hosts a pattern (or list of patterns) stands for, each once. `warn` is told of names
+    that stand for nothing, which without it are errors."""
     parts = list(_parts(pattern))
     if not parts:
         raise InventoryError("the host pattern is empty", mark=getattr(pattern, "mark", None))
     plain = [part for part in parts if part[0][0] not in "&!"]
     chosen: dict[str, None] = {}
     for text, mark in plain or [("all", None)]:
-        chosen.update(dict.fromkeys(_one(inventory, text, mark, must_match=True)))
+        chosen.update(dict.fromkeys(_one(inventory, text, mark, warn, must_match=True)))
     for sign in "&!":
         for text, mark in parts:
             if text.startswith(sign):
-                other = set(_one(inventory, text[1:], mark, must_match=False))
+                other = set(_one(inventory, text[1:], mark, warn, must_match=False))
                 chosen = {name: None for name in chosen if (name in other) == (sign == "&")}
     return list(chosen)
 
@@ -84,14 +88,24 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _one(inventory: Inventory, text: str, mark: Mark | None, *, must_match: bool) -> list[str]:
-    if text in inventory.hosts and text not in inventory.groups:
+def _one(
+    inventory: Inventory, text: str, mark: Mark | None, warn: Warn | None, *, must_match: bool
+) -> list[str]:
+    if text in inventory.hosts:
         return [text]
-    sliced = None if text.startswith("~") or text in inventory.hosts else _SLICE.match(text)
-    if sliced:
-        names = _named(inventory, sliced["name"], mark, must_match=must_match)
-        return _slice(names, sliced, text, mark)
-    return _named(inventory, text, mark, must_match=must_match)
+    sliced = None if text.startswith("~") else _SLICE.match(text)
+    try:
+        names = _named(inventory, sliced["name"] if sliced else text, mark, must_match=must_match)
+    except NoMatch as error:
+        if warn is None:
+            raise
+        warn(f"{error.message} ({error.hint})" if error.hint else error.message, error.mark)
+        return []
+    return _slice(names, sliced, text, mark) if sliced and names else names
+
+
+class NoMatch(InventoryError):
+    """A pattern that stands for nothing."""
 
 
 def _slice(names: list[str], part: re.Match[str], text: str, mark: Mark | None) -> list[str]:
@@ -113,7 +127,7 @@ def _named(inventory: Inventory, text: str, mark: Mark | None, *, must_match: bo
     for group in groups:
         found.update(dict.fromkeys(inventory.members(group)))
     wild = text.startswith("~") or _WILD.search(text) is not None
-    if wild or not groups:
+    if wild or "." in text or not groups:
         found.update(dict.fromkeys(name for name in inventory.hosts if matches(name)))
     if found or groups:
         return list(found)
@@ -121,10 +135,10 @@ def _named(inventory: Inventory, text: str, mark: Mark | None, *, must_match: bo
         return [text]
     if wild:
         if must_match:
-            raise InventoryError(f"no host or group matches '{text}'", mark=mark)
+            raise NoMatch(f"no host or group matches '{text}'", mark=mark)
         return []
     valid = [*inventory.groups, *inventory.hosts]
-    raise InventoryError(
+    raise NoMatch(
         f"no host or group is called '{text}'",
         mark=mark,
         hint=did_you_mean(text, valid) or f"there are: {_some(valid[2:])}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from labctl import yaml
@@ -24,6 +25,7 @@ def load(sources: Sequence[str]) -> Inventory:
     """Read inventory sources in order; later ones win. A source is a file (INI, YAML, or executable), a
     folder of such files, or a list of hosts with a comma in it ("web1,"). InventoryError."""
     inventory = Inventory()
+    inventory.read_again = partial(load, sources)
     for source in sources:
         path = Path(source)
         if "," in source and not path.exists():
@@ -33,6 +35,7 @@ def load(sources: Sequence[str]) -> Inventory:
             raise InventoryError(f"there is no inventory at '{source}'", hint=_nearest(path))
         _read(inventory, path)
         inventory.folders.append(path if path.is_dir() else path.parent)
+    inventory.source = None
     inventory.folders = list(dict.fromkeys(inventory.folders))
     inventory.settle()
     for name in inventory.hosts.keys() & inventory.groups.keys():
@@ -49,6 +52,7 @@ def _nearest(path: Path) -> str | None:
 
 
 def _host_list(inventory: Inventory, source: str) -> None:
+    inventory.source = source
     for item in source.split(","):
         if not item.strip():
             continue
@@ -67,6 +71,7 @@ def _read(inventory: Inventory, path: Path) -> None:
         for entry in entries:
             _read(inventory, entry)
         return
+    inventory.source = str(path.absolute())
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,6 +1,6 @@
 """Playbooks: text in, a typed and checked tree out."""
 
-from labctl.playbook.listing import ListedPlay, ListedTask, list_hosts, list_tags, list_tasks
+from labctl.playbook.listing import ListedPlay, ListedTask, adds_hosts, list_hosts, list_tags, list_tasks
 from labctl.playbook.plays import find_include, load_playbook, load_role, load_tasks
 from labctl.playbook.problems import PlaybookErrors
 from labctl.playbook.roles import read_variables
@@ -40,6 +40,7 @@ __all__ = [
     "Role",
     "Section",
     "Task",
+    "adds_hosts",
     "find_include",
     "list_hosts",
     "list_tags",

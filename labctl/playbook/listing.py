@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from labctl.errors import Mark
 from labctl.inventory import Inventory
 from labctl.playbook.tags import selected
 from labctl.playbook.tree import Play, Playbook, Section, Task, walk
@@ -49,14 +50,30 @@ def list_tags(playbook: Playbook, only: Collection[str] = (), skip: Collection[s
 
 
 def list_hosts(playbook: Playbook, inventory: Inventory, limit: str | None = None) -> list[ListedPlay]:
-    """Plays with the hosts they are for. InventoryError for an unknown name; a pattern that is a template
-    is left without hosts."""
+    """Plays with the hosts they are for. A name that nothing has stands for no hosts; a pattern that is
+    a template is left without hosts."""
     listed: list[ListedPlay] = []
     for number, play in enumerate(playbook.plays, 1):
         known = "{{" not in _pattern(play)
-        hosts = tuple(host.name for host in inventory.match(play.hosts, limit)) if known else ()
+        hosts = tuple(host.name for host in inventory.match(play.hosts, limit, warn=_ignore)) if known else ()
         listed.append(ListedPlay(number, _name(play), _pattern(play), _tags(play.all_tags()), hosts=hosts))
     return listed
+
+
+def _ignore(_message: str, _mark: Mark | None) -> None:
+    """The run itself warns."""
+
+
+def adds_hosts(playbook: Playbook) -> bool:
+    """Whether its tasks, as far as they can be seen, may add hosts or groups to the inventory."""
+    return any(
+        (entry.task_type is not None and entry.task_type.name in ("add_host", "group_by"))
+        or "refresh_inventory" in entry.args.values()
+        for play in playbook.plays
+        for _section, entries in play.sections()
+        for entry in walk(entries)
+        if isinstance(entry, Task)
+    )
 
 
 def _listed(number: int, play: Play, tasks: Sequence[ListedTask]) -> ListedPlay:

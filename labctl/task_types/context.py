@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -71,6 +71,12 @@ class Context(Protocol):
 
     def vars_of(self, host: str) -> Mapping[str, Any]:
         """Every variable of another host, rendered when read (hostvars)."""
+
+    def add_host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+        """Add a host to the run's inventory, or to more groups of it; whether that changed anything."""
+
+    def add_group(self, name: str, parents: Sequence[str]) -> bool:
+        """Put this host into a group of the run's inventory; whether that changed anything."""
 
     def find(self, folder: str, name: str) -> Path:
         """A controller file as Ansible looks for it: role/<folder>, playbook/<folder>, playbook. PlaybookError

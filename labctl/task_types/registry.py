@@ -21,7 +21,9 @@ from labctl.task_types.schema import Args, Parameter, parameters_of
 
 @dataclass(frozen=True)
 class TaskType:
-    """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert)."""
+    """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert). `run_once`: it
+    runs for the first host only, as it is for all of them (add_host). `detaches`: all it does is one command,
+    which under `async` becomes a process of its own on the node."""
 
     name: str
     path: Path
@@ -30,6 +32,8 @@ class TaskType:
     run: Callable[[Any, Context], Steps | dict[str, Any]]
     parameters: Mapping[str, Parameter]
     on_controller: bool
+    run_once: bool
+    detaches: bool
     aliases: Mapping[str, str]
 
     @property
@@ -126,6 +130,8 @@ def load(path: Path) -> TaskType:
         run=run,
         parameters=parameters,
         on_controller=bool(getattr(module, "ON_CONTROLLER", False)),
+        detaches=bool(getattr(module, "DETACHES", False)),
+        run_once=bool(getattr(module, "RUN_ONCE", False)),
         aliases=aliases,
     )
 

@@ -1,0 +1,89 @@
+"""Hosts and groups that a run adds while it goes on: add_host and group_by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labctl.errors import InventoryError
+from labctl.inventory.model import Group, Host, Inventory
+
+
+class Additions:
+    """What a run adds to its inventory, kept so that it can be added again after the sources were read
+    anew. Not thread-safe for writers; readers in other threads always see whole dictionaries."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._hosts: list[tuple[str, Sequence[str], Mapping[str, Any]]] = []
+        self._groupings: list[tuple[str, str, Sequence[str]]] = []
+
+    def host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+        """Add a host, or give one more groups and variables; whether that changed anything."""
+        self._hosts.append((name, groups, variables))
+        changed = self._host(name, groups, variables)
+        if changed:
+            self._inventory.settle()
+        return changed
+
+    def grouping(self, host: str, group: str, parents: Sequence[str]) -> bool:
+        """Put a host into a group below `parents`; whether that changed anything."""
+        self._groupings.append((host, group, parents))
+        changed = self._grouping(host, group, parents)
+        if changed:
+            self._inventory.settle()
+        return changed
+
+    def again(self) -> None:
+        """After the sources were read anew: everything once more, but groupings of hosts that are gone."""
+        for name, groups, variables in self._hosts:
+            self._host(name, groups, variables)
+        for host, group, parents in self._groupings:
+            if self._known(host):
+                self._grouping(host, group, parents)
+        self._inventory.settle()
+
+    def _known(self, host: str) -> bool:
+        try:
+            return self._inventory.host(host) is not None
+        except InventoryError:
+            return False
+
+    def _host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+        inventory = self._inventory
+        changed = name not in inventory.hosts
+        if changed:
+            inventory.hosts = {**inventory.hosts, name: Host(name)}
+            inventory.add_host(name, "all")
+        host = inventory.hosts[name]
+        if any(key not in host.vars or host.vars[key] != value for key, value in variables.items()):
+            host.vars = {**host.vars, **variables}
+            changed = True
+        for group in groups:
+            changed = self._group(group) or changed
+            if name not in inventory.groups[group].hosts:
+                inventory.add_host(name, group)
+                changed = True
+        return changed
+
+    def _grouping(self, host: str, group: str, parents: Sequence[str]) -> bool:
+        inventory = self._inventory
+        inventory.host(host)
+        self._group(group)
+        changed = False
+        for parent in parents:
+            changed = self._group(parent) or changed
+            if group not in inventory.groups[parent].children:
+                inventory.add_child(parent, group)
+                changed = True
+        if host not in inventory.members(group):
+            inventory.groups[group].hosts.append(host)
+            changed = True
+        return changed
+
+    def _group(self, name: str) -> bool:
+        groups = self._inventory.groups
+        if name in groups:
+            return False
+        self._inventory.groups = {**groups, name: Group(name)}
+        return True
