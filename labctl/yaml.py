@@ -8,14 +8,28 @@ never a plain `str` that came from a node (facts, command output).
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
-from typing import Any, Self, cast
+from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
+from typing import Any, Protocol, Self, cast
 
 import yaml as pyyaml
 
-from labctl.errors import Mark, YamlError
+from labctl.errors import Mark, VaultError, YamlError
 
 VAULT_HEADER = "$ANSIBLE_VAULT;"  # how a file begins that is encrypted as a whole
+
+
+class Vault(Protocol):
+    """What opens wholly encrypted files."""
+
+    def file(self, ciphertext: str, mark: Mark | None = None) -> str:
+        """The clear text. VaultError."""
+
+    def learn(self, content: Any) -> None:
+        """What the clear text says, so that it is not shown."""
+
+
+_vault: Vault | None = None
 _Loader: type[Any] = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
 
@@ -74,6 +88,19 @@ def mark_of(value: object, default: Mark | None = None) -> Mark | None:
     return getattr(value, "mark", None) or default
 
 
+def merged(mappings: Iterable[AnyMapping[str, Any]]) -> dict[str, Any]:
+    """One mapping of several, later ones winning; positions are kept."""
+    whole: dict[str, Any] = {}
+    for mapping in mappings:
+        if not whole:
+            whole = Mapping(getattr(mapping, "mark", Mark("", 1, 1)))
+        whole.update(mapping)
+        if isinstance(mapping, Mapping) and isinstance(whole, Mapping):
+            whole.key_marks.update(mapping.key_marks)
+            whole.value_marks.update(mapping.value_marks)
+    return whole
+
+
 def load_file(path: str) -> Any:
     """The one document in the file `path`; None when it is empty. Raises YamlError with a position."""
     try:
@@ -83,13 +110,19 @@ def load_file(path: str) -> Any:
         raise YamlError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror}") from None
-    if text.startswith(VAULT_HEADER):
-        raise YamlError(
-            "the whole file is encrypted with Ansible Vault, and labctl has no way to decrypt it",
-            mark=Mark(path, 1, 1),
-            hint="decrypt it first (ansible-vault decrypt), and keep it readable by its owner only",
-        )
-    return load(text, path)
+    if not text.startswith(VAULT_HEADER):
+        return load(text, path)
+    if _vault is None:
+        raise VaultError("the whole file is encrypted with Ansible Vault", mark=Mark(path, 1, 1))
+    content = load(_vault.file(text, Mark(path, 1, 1)), path)
+    _vault.learn(content)
+    return content
+
+
+def open_files_with(vault: Vault | None) -> None:
+    """What `load_file` opens encrypted files with: the passwords of this process."""
+    global _vault
+    _vault = vault
 
 
 def load(text: str, name: str = "<string>") -> Any:

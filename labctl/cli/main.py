@@ -15,16 +15,19 @@ COMMANDS = {
     "run": "run playbooks against an inventory",
     "lab": "the embedded lab: up, status, ssh, down",
     "report": "print a run's report, or make it again from the raw files",
+    "vars": "where a host's variables come from",
     "facts": "show what is known of the nodes",
     "ping": "check that the nodes answer, and how fast",
     "exec": "run one task on the nodes",
+    "vault": "encrypt and decrypt files and texts, as Ansible Vault does",
     "doc": "the task types and their arguments",
     "runs": "list the runs made here",
 }
 
 _EPILOG = """\
-exit codes: 0 all well, 1 unexpected fault, 2 a task failed, 4 a host is unreachable, 5 bad command line,
-6 bad playbook, 7 bad inventory, 8 bad variable, 9 this machine cannot do it, 130 interrupted"""
+exit codes: 0 all well, 1 unexpected fault, 2 a task failed, 3 a dry run that would change something or may,
+4 a host is unreachable, 5 bad command line, 6 bad playbook, 7 bad inventory, 8 bad variable,
+9 this machine cannot do it, 130 interrupted"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,8 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fail(error: LabctlError) -> int:
     """Show an error as its user sees it; its exit code comes back."""
     sys.stdout.flush()
-    sys.stderr.write(f"ERROR: {error.report()}\n")
+    sys.stderr.write(f"ERROR: {_hidden(error.report())}\n")
     return error.exit_code
+
+
+def _hidden(text: str) -> str:
+    """The text without the secrets this command line has learnt."""
+    vault = sys.modules.get("labctl.vault")
+    return str(vault.hide(text)) if vault else text
 
 
 def crash(error: Exception) -> int:
@@ -96,7 +105,7 @@ def crash(error: Exception) -> int:
 
     sys.stdout.flush()
     sys.stderr.write(
-        f"ERROR: unexpected {type(error).__name__}: {error} (this is a fault of labctl)\n"
+        f"ERROR: unexpected {type(error).__name__}: {_hidden(str(error))} (this is a fault of labctl)\n"
         f"hint: the details are in {write_log(error)}\n"
     )
     return 1

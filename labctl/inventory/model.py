@@ -126,7 +126,7 @@ class Inventory:
             if name not in nested and name != "all" and name not in every.children:
                 every.children.append(name)
         grouped = {h for g in self.groups.values() if g is not every and g is not ungrouped for h in g.hosts}
-        ungrouped.hosts = [h for h in self.hosts if h not in grouped]
+        ungrouped.hosts = [h for h in dict.fromkeys((*ungrouped.hosts, *self.hosts)) if h not in grouped]
         self._set_depths()
         groups: dict[str, list[str]] = {name: [] for name in (*self.hosts, *self._implicit)}
         for group in sorted(self.groups.values(), key=lambda g: g.merge_key):

@@ -32,14 +32,12 @@ class VariableFolder:
         key = (kind, name)
         if key not in self._read:
             found = [name + end for end in EXTENSIONS if name + end in self._listings[kind]]
-            merged: dict[str, Any] = {}
-            for path in _files(self._folder / kind / found[0]) if found else []:
-                merged |= read_variables(path)
+            paths = _files(self._folder / kind / found[0]) if found else []
             if len(found) > 1:
                 self._warnings.append(
                     (f"{self._folder / kind}: '{found[0]}' is read, '{', '.join(found[1:])}' is not", None)
                 )
-            self._read[key] = merged
+            self._read[key] = yaml.merged(read_variables(path) for path in paths)
         return self._read[key]
 
 

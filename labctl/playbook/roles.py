@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labctl import yaml
+from labctl import configuration, yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keywords
 from labctl.playbook.argument_specs import validation
@@ -73,7 +73,6 @@ def _entry(item: Any, mark: Mark, parent: Keywords, loader: Loader) -> Role | No
             loader.problems.warn(
                 f"'{param}' is taken as a parameter of role '{name}'; {hint}", item.key_mark(param)
             )
-    params |= given.values.pop("vars", {})
     values = {key: value for key, value in given.values.items() if key not in ("name", "role")}
     return _load(name, item.value_mark(name_key), parent, _Call(params, values, given.marks), loader)
 
@@ -144,12 +143,15 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
 
 
 def find(name: str, parent: Keywords, mark: Mark, loader: Loader) -> Path | None:
-    """The folder of a role: in roles/ beside the playbook, beside the playbook, beside the roles that need
-    it; or a path. A missing one is noted."""
-    folders = [folder for role in reversed(parent.roles_around()) for folder in (role.path.parent,)]
-    for node in parent.ancestors():
-        if isinstance(node, Play):
-            folders += [node.dir / "roles", node.dir]
+    """The folder of a role: in roles/ beside the playbook, in the folders configured for roles, beside the
+    roles that need it, beside the playbook; or a path. A missing one is noted."""
+    plays = [node.dir for node in parent.ancestors() if isinstance(node, Play)]
+    folders = [
+        *(folder / "roles" for folder in plays),
+        *configuration.current().role_folders(),
+        *(role.path.parent for role in reversed(parent.roles_around())),
+        *plays,
+    ]
     folders = list(dict.fromkeys(folders))
     given = Path(name).expanduser()
     for folder in folders:
@@ -188,11 +190,11 @@ def _variables(role: Role, part: str, chosen: str | None, mark: Mark, loader: Lo
     else:
         found = _part(role, part, chosen, mark, loader)
         paths = [found] if found else []
-    merged: dict[str, Any] = {}
+    read: list[Mapping[str, Any]] = []
     for path in paths:
         with loader.problems.catch():
-            merged |= read_variables(path)
-    return merged
+            read.append(read_variables(path))
+    return yaml.merged(read)
 
 
 def read_variables(path: Path) -> Mapping[str, Any]:

@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 Layer = Mapping[str, Any]
 
 
-def precedence_layers(
-    *,
-    role_defaults: Sequence[Layer] = (),
-    inventory: Layer | None = None,
-    facts: Layer | None = None,
-    play_vars: Layer | None = None,
-    vars_prompt: Layer | None = None,
-    vars_files: Sequence[Layer] = (),
-    role_vars: Sequence[Layer] = (),
-    block_vars: Sequence[Layer] = (),
-    task_vars: Layer | None = None,
-    include_vars: Layer | None = None,
-    registered: Layer | None = None,
-    role_params: Sequence[Layer] = (),
-    include_params: Sequence[Layer] = (),
-    loop_vars: Layer | None = None,
-    extra_vars: Layer | None = None,
-    magic: Layer | None = None,
-) -> list[Layer]:
-    """The layers of a `Scope`, low to high. `inventory` is group_vars, host_vars and inventory variables
+class Parts(TypedDict, total=False):
+    """What a task's variables are made of. `inventory` is group_vars, host_vars and inventory variables
     merged in their own order; `registered` holds `set_fact` and `register`; sequences go from the outermost
     (or first) to the innermost (or last). `loop_vars` (`item`, `ansible_loop`) stand above everything a
-    play can set and below extra and magic variables. Empty layers are left out."""
-    order: list[Layer | None] = [
-        *role_defaults,
-        inventory,
-        facts,
-        play_vars,
-        vars_prompt,
-        *vars_files,
-        *role_vars,
-        *block_vars,
-        task_vars,
-        include_vars,
-        registered,
-        *role_params,
-        *include_params,
-        loop_vars,
-        extra_vars,
-        magic,
-    ]
-    return [layer for layer in order if layer]
+    play can set and below extra and magic variables."""
+
+    role_defaults: Sequence[Layer]
+    inventory: Layer | None
+    facts: Layer | None
+    play_vars: Layer | None
+    vars_prompt: Layer | None
+    vars_files: Sequence[Layer]
+    role_vars: Sequence[Layer]
+    block_vars: Sequence[Layer]
+    task_vars: Layer | None
+    include_vars: Layer | None
+    registered: Layer | None
+    role_params: Sequence[Layer]
+    include_params: Sequence[Layer]
+    loop_vars: Layer | None
+    extra_vars: Layer | None
+    magic: Layer | None
+
+
+# Low to high, each with what it is in words.
+ORDER = (
+    ("role_defaults", "role default"),
+    ("inventory", "inventory"),
+    ("facts", "fact"),
+    ("play_vars", "vars of the play"),
+    ("vars_prompt", "vars_prompt"),
+    ("vars_files", "vars_files"),
+    ("role_vars", "vars of the role"),
+    ("block_vars", "vars of the block"),
+    ("task_vars", "vars of the task"),
+    ("include_vars", "include_vars"),
+    ("registered", "set_fact or register"),
+    ("role_params", "parameter of the role"),
+    ("include_params", "vars of the include"),
+    ("loop_vars", "loop variable"),
+    ("extra_vars", "-e"),
+    ("magic", "magic variable"),
+)
+
+
+def precedence_layers(**parts: Unpack[Parts]) -> list[Layer]:
+    """The layers of a `Scope`, low to high. Empty layers are left out."""
+    return [layer for _rank, layer in ranked_layers(**parts)]
+
+
+def ranked_layers(**parts: Unpack[Parts]) -> list[tuple[str, Layer]]:
+    """The same, each with its rank in words."""
+    found: list[tuple[str, Layer]] = []
+    for name, rank in ORDER:
+        part = cast("Mapping[str, Layer | Sequence[Layer] | None]", parts).get(name)
+        if not part:
+            continue
+        layers = part if isinstance(part, list | tuple) else [part]
+        found += [(rank, cast("Layer", layer)) for layer in layers if layer]
+    return found

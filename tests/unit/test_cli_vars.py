@@ -1,0 +1,84 @@
+"""`labctl vars`: where a variable comes from, what it went before, and what a run may make of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from labctl.cli.main import main
+
+FILES = {
+    "hosts": "[web]\nweb1 port=81\nweb2\n[web:vars]\nbase=8000\n",
+    "group_vars/web/a.yml": "port: 8080\n",
+    "group_vars/web/b.yml": "port: 8081\n",
+    "host_vars/web1.yml": 'port: "{{ base + 1 }}"\n',
+    "roles/nginx/defaults/main.yml": "port: 9\nonly_default: 1\n",
+    "roles/nginx/tasks/main.yml": "[]\n",
+    "site.yml": """\
+- hosts: web
+  gather_facts: false
+  vars: {from_play: 90}
+  roles: [nginx]
+  tasks:
+    - name: sets it
+      set_fact: {port: 7}
+    - name: its own
+      debug: {msg: "{{ port }}"}
+      vars: {port: 5}
+    - command: "true"
+      register: port
+""",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _why(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    assert main(["vars", "-i", "hosts", "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_winner_is_named_with_its_position_and_what_it_overrode(project, capsys):
+    said = _why(capsys, "web1", "--why", "port")
+    assert said["value"] == 8001
+    assert said["from"]["at"] == "host_vars/web1.yml:1:7"
+    assert [place["value"] for place in said["over"]] == [81, 8081]
+
+
+def test_a_playbook_adds_its_own_places_in_ansibles_order(project, capsys):
+    said = _why(capsys, "web1", "--why", "port", "-p", "site.yml", "--task", "its own", "-e", "port=3")
+    values = [said["from"]["value"], *(place["value"] for place in said["over"])]
+    assert values == ["3", 5, "{{ base + 1 }}", 81, 8081, 9]
+    assert said["over"][0]["at"] == "site.yml:10:20"
+
+
+def test_what_a_run_may_still_change_is_listed(project, capsys):
+    said = _why(capsys, "web2", "--why", "port", "-p", "site.yml")
+    assert [later["at"] for later in said["later"]] == ["site.yml:7:24", "site.yml:12:17"]
+
+
+def test_a_name_nothing_gives_is_an_error_with_the_nearest(project, capsys):
+    assert main(["vars", "-i", "hosts", "web1", "--why", "prt"]) == 8
+    assert "did you mean 'port'?" in capsys.readouterr().err
+
+
+def test_all_variables_of_a_host_are_listed_with_their_origin(project, capsys):
+    assert main(["vars", "-i", "hosts", "web2"]) == 0
+    out = capsys.readouterr().out
+    assert "port: 8081\n    group_vars/web/b.yml:1:7   group_vars of web beside the inventory" in out
+    assert "base: 8000" in out
+
+
+def test_a_task_that_is_not_there_is_an_error(project, capsys):
+    assert main(["vars", "-i", "hosts", "web1", "-p", "site.yml", "--task", "its won"]) == 5
+    assert "did you mean" in capsys.readouterr().err
