@@ -19,6 +19,7 @@ def show(args: argparse.Namespace, books: Sequence[Playbook], inventory: Invento
     for book in books:
         lines = ["", f"playbook: {book.path}", *_plays(args, book, inventory)]
         sys.stdout.write("\n".join(lines) + "\n")
+        sys.stderr.writelines(f"[WARNING]: {mark}: {said}\n" for said, mark in book.warnings)
 
 
 def _plays(args: argparse.Namespace, book: Playbook, inventory: Inventory) -> Iterator[str]:

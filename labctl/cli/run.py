@@ -10,32 +10,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl.cli import common
+from labctl.errors import UsageError, did_you_mean
 from labctl.events import Bus, Kind
 from labctl.paths import own_or_builtin
 from labctl.task_types import Registry
 
 if TYPE_CHECKING:
     from labctl.engine import RunOptions
+    from labctl.errors import Mark
     from labctl.inventory import Inventory
-    from labctl.playbook import Playbook
+    from labctl.playbook import Play, Playbook
+
+
+_EPILOG = """\
+exit codes: 0 all well; 2 a task failed; 3 with --check: nothing failed, and something would change or may;
+4 a host is unreachable; 5 bad command line; 6 bad playbook; 7 bad inventory; 8 bad variable;
+9 this machine cannot do it; 130 interrupted; 1 a fault of labctl itself"""
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("run", help="run playbooks against an inventory")
-    parser.add_argument("playbooks", nargs="+", metavar="PLAYBOOK", help="playbook files")
+    parser = commands.add_parser(
+        "run",
+        help="run playbooks against an inventory",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "playbooks", nargs="*", metavar="PLAYBOOK", help="playbook files, run one after the other"
+    )
     common.add_inventory(parser)
     common.add_execution(parser)
+    parser.add_argument(
+        "--junit-xml", metavar="FILE", help="write a JUnit report to FILE, whatever --output says"
+    )
     parser.add_argument(
         "-t", "--tags", action="append", default=[], metavar="TAGS", help="only tasks with these"
     )
     parser.add_argument(
         "--skip-tags", action="append", default=[], metavar="TAGS", help="not tasks with these"
     )
-    parser.add_argument("--start-at-task", metavar="NAME", help="begin with the task of this name")
+    parser.add_argument(
+        "--start-at-task", metavar="NAME", help="begin with the task of this name (* and ? match)"
+    )
+    parser.add_argument(
+        "--step", action="store_true", help="ask before each task: yes, no, or continue without asking"
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on where each host stopped in this run: its folder, or 'last'"
+    )
     parser.add_argument(
         "--force-handlers", action="store_true", help="run handlers of hosts that failed, too"
     )
-    what = parser.add_mutually_exclusive_group()
+    what = parser.add_argument_group("instead of running")
     what.add_argument("--syntax-check", action="store_true", help="read and check everything, touch no host")
     what.add_argument("--list-hosts", action="store_true", help="list the hosts of each play")
     what.add_argument("--list-tasks", action="store_true", help="list the tasks of each play")
@@ -44,25 +71,45 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from labctl.cli import listing
     from labctl.playbook import load_playbook
 
     options = common.options(args, sys.argv[1:])
     sources, inventory = common.load_inventory(args)
     playbooks = [own_or_builtin(name) for name in args.playbooks]
-    registry = registry_for([Path(name) for name in playbooks])
+    registry = registry_for([Path(name) for name in playbooks], args.module_path)
     books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
+    for book in books:
+        _check_names(book, inventory, options, unused=args.syntax_check or args.verbose > 0)
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
-        return _list(args, books, inventory)
+        listing.show(args, books, inventory)
+        return 0
+    if args.step and options.ask is None:
+        raise UsageError("--step asks before each task, and this is no terminal")
+    _check_start(books, options.start_at_task)
     _check_patterns(books, inventory, args.limit)
     return execute(args, Work(options, sources, inventory, registry, books))
 
 
-def registry_for(playbooks: list[Path]) -> Registry:
-    """The built-in task types, and those in tasks/ beside a playbook or beside its folder."""
+def _check_names(book: Playbook, inventory: Inventory, options: RunOptions, *, unused: bool) -> None:
+    """Warn of variables that nothing gives a value, and of values that nothing uses."""
+    from labctl.playbook.names import Names
+
+    names = Names(book, inventory, options.extra_vars)
+    book.warnings += names.unknown()
+    if unused:
+        book.warnings += names.unused()
+
+
+def registry_for(playbooks: list[Path], further: Sequence[str] = ()) -> Registry:
+    """The built-in task types, those of -M, and those in tasks/ beside a playbook or beside its folder."""
+    named = [Path(name).expanduser() for given in further for name in given.split(":") if name]
+    for folder in named:
+        if not folder.is_dir():
+            raise UsageError(f"-M: there is no folder {folder}")
     folders = [folder / "tasks" for path in playbooks for folder in (path.parent, path.parent.parent)]
-    return Registry(
-        [folder for folder in dict.fromkeys(folders) if folder.is_dir() and any(folder.glob("*.py"))]
-    )
+    found = [folder for folder in dict.fromkeys(folders) if folder.is_dir() and any(folder.glob("*.py"))]
+    return Registry([*named, *found])
 
 
 @dataclass(frozen=True)
@@ -83,6 +130,10 @@ def execute(args: argparse.Namespace, work: Work) -> int:
     bus = Bus()
     renderer: Any = common.console(args)
     bus.subscribe(renderer)
+    if args.junit_xml:
+        from labctl.console.junit import Junit
+
+        bus.subscribe(Junit(Path(args.junit_xml).write_text))
     try:
         if work.inventory.labs and work.options.check:
             bus.emit(
@@ -100,7 +151,7 @@ def execute(args: argparse.Namespace, work: Work) -> int:
         )
     finally:
         renderer.close()
-    if args.output != "json":
+    if args.output not in ("json", "yaml", "junit"):
         _farewell(result.run_dir, work.sources if labs else ())
     return result.exit_code
 
@@ -128,39 +179,41 @@ def _near(path: Path) -> str:
 
 
 def _check_patterns(books: list[Playbook], inventory: Inventory, limit: str | None) -> None:
-    """A misspelt host pattern or limit is said before any host is touched."""
+    """A misspelt host pattern or limit is said before any host is touched; a warning only, and none where
+    the run itself may add the missing name."""
     from labctl.errors import InventoryError
+    from labctl.playbook import adds_hosts
 
+    growing = any(adds_hosts(book) for book in books)
     for book in books:
         for play in book.plays:
             if "{{" in str(play.hosts):
                 continue
+
+            def warn(message: str, mark: Mark | None, play: Play = play) -> None:
+                if not growing:
+                    inventory.warnings.append((message, mark or play.mark_of("hosts")))
+
             try:
-                inventory.match(play.hosts, limit)
+                inventory.match(play.hosts, limit, warn=warn)
             except InventoryError as error:
                 error.mark = error.mark or play.mark_of("hosts")
                 raise
 
 
-def _list(args: argparse.Namespace, books: list[Playbook], inventory: Inventory) -> int:
-    from labctl.playbook import list_hosts, list_tags, list_tasks
+def _check_start(books: list[Playbook], wanted: str | None) -> None:
+    """A misspelt --start-at-task is said at once, unless a dynamic include may still bring the task."""
+    from labctl.playbook import Task, walk
+    from labctl.playbook.start import starts_at
 
-    for book in books:
-        sys.stdout.write(f"\nplaybook: {book.path}\n")
-        tags, skip = common.split_tags(args.tags), common.split_tags(args.skip_tags)
-        if args.list_tasks:
-            listed = list_tasks(book, tags, skip)
-        elif args.list_tags:
-            listed = list_tags(book, tags, skip)
-        else:
-            listed = list_hosts(book, inventory, args.limit)
-        for play in listed:
-            names = ", ".join(play.tags)
-            sys.stdout.write(f"\n  play #{play.number} ({play.pattern}): {play.name}\tTAGS: [{names}]\n")
-            if args.list_hosts:
-                sys.stdout.write(f"    hosts ({len(play.hosts)}):\n")
-                sys.stdout.writelines(f"      {host}\n" for host in play.hosts)
-            elif args.list_tasks:
-                sys.stdout.write("    tasks:\n")
-                sys.stdout.writelines(f"      {t.label}\tTAGS: [{', '.join(t.tags)}]\n" for t in play.tasks)
-    return 0
+    if wanted is None:
+        return
+    names: list[str] = []
+    for play in (play for book in books for play in book.plays):
+        for entry in (each for _section, entries in play.sections() for each in walk(entries)):
+            if not isinstance(entry, Task):
+                continue
+            if entry.dynamic or starts_at(entry, wanted):
+                return
+            names += [str(entry.name or entry.action), entry.label()]
+    raise UsageError(f"--start-at-task: no task is called '{wanted}'", hint=did_you_mean(wanted, names))

@@ -34,7 +34,7 @@ class Loader:
 
     @property
     def templar(self) -> Templar:
-        return _templar()
+        return shared_templar()
 
     def file(self, path: Path) -> Any:
         """The YAML in a file; None when it cannot be read (noted)."""
@@ -80,7 +80,7 @@ class Loader:
         return [
             *(role.defaults for role in roles),
             *(play.play_vars() for play in plays),
-            *(role.variables for role in roles),
+            *(layer for role in roles for layer in (role.variables, role.vars)),
             node.block_vars(),
             node.role_params(),
             self.extra_vars,
@@ -94,7 +94,7 @@ class Loader:
 
 
 @cache
-def _templar() -> Templar:
+def shared_templar() -> Templar:
     """One for all readings: making it costs more than checking a small file of tasks."""
     from labctl.variables.templar import Templar
 

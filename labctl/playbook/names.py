@@ -16,7 +16,7 @@ from jinja2 import TemplateError, meta, nodes
 from labctl.errors import LabctlError, Mark, did_you_mean
 from labctl.paths import builtin
 from labctl.playbook.kinds import is_template
-from labctl.playbook.loader import find_file
+from labctl.playbook.loader import find_file, shared_templar
 from labctl.playbook.roles import read_variables
 from labctl.playbook.strings import Place, strings
 from labctl.playbook.tree import Entry, Keywords, Play, Playbook, Repeatable, Role, Task, walk
@@ -24,7 +24,6 @@ from labctl.yaml import Mapping, Text
 
 if TYPE_CHECKING:
     from labctl.inventory import Inventory
-    from labctl.variables import Templar
 
 Said = tuple[str, Mark | None]
 
@@ -44,9 +43,8 @@ class Names:
     """What one playbook uses and gives. `inventory` may give names too; its hosts are asked only when one
     is missing."""
 
-    def __init__(
-        self, playbook: Playbook, inventory: Inventory, templar: Templar, extra: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, playbook: Playbook, inventory: Inventory, extra: Iterable[str] = ()) -> None:
+        templar = shared_templar()
         self._playbook = playbook
         self._inventory = inventory
         self._environment = templar.environment

@@ -10,7 +10,6 @@ from labctl.inventory import load
 from labctl.playbook import load_playbook
 from labctl.playbook.names import Names
 from labctl.task_types import Registry
-from labctl.variables import Templar
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def names(tmp_path: Path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
         book = load_playbook(str(tmp_path / "play.yml"), Registry())
-        return Names(book, load([str(tmp_path / "hosts")]), Templar())
+        return Names(book, load([str(tmp_path / "hosts")]))
 
     return make
 
