@@ -10,7 +10,7 @@ from pathlib import Path
 
 from labctl import yaml
 from labctl.errors import InventoryError, did_you_mean
-from labctl.inventory import ini, structured
+from labctl.inventory import ini, programs, structured
 from labctl.inventory.model import Inventory
 from labctl.inventory.names import expand
 
@@ -77,9 +77,9 @@ def _read(inventory: Inventory, path: Path) -> None:
     except OSError as error:
         raise InventoryError(f"cannot read the inventory '{path}': {error.strerror}") from None
     if os.access(path, os.X_OK) and data[:2] in (b"#!", b"\x7fE"):
-        structured.read_program(inventory, path)
+        programs.read_program(inventory, path)
     elif path.suffix == ".toml":
-        raise InventoryError(f"{path}: a TOML inventory cannot be read", hint="write it as YAML or INI")
+        structured.read_toml(inventory, path)
     else:
         _read_text(inventory, path, data)
 

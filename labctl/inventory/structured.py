@@ -1,11 +1,10 @@
-"""Inventories that are data: YAML files, lab inventories (`plugin: lab`) and what programs print."""
+"""Inventories that are data: YAML and TOML files, and lab inventories (`plugin: lab`)."""
 
 from __future__ import annotations
 
-import json
-import subprocess
+import tomllib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from labctl import yaml
 from labctl.errors import InventoryError, Mark, did_you_mean
@@ -20,9 +19,10 @@ _LAB_KEYS = ("plugin", "name", "nodes", "groups", "vars")
 def read_yaml(inventory: Inventory, path: Path) -> None:
     """Add what a YAML inventory holds. InventoryError with line and column."""
     data = read_data(path)
-    if data is None:
-        raise InventoryError(f"{path}: this inventory is empty")
     start = Mark(str(path), 1, 1)
+    if not data and (data is None or isinstance(data, yaml.Mapping)):
+        inventory.warnings.append(("this inventory is empty", start))
+        return
     if not isinstance(data, yaml.Mapping):
         raise InventoryError("an inventory is a mapping of groups", mark=yaml.mark_of(data, start))
     plugin = data.get("plugin")
@@ -35,22 +35,49 @@ def read_yaml(inventory: Inventory, path: Path) -> None:
             )
         _lab(inventory, data, path)
         return
+    _groups(inventory, data)
+
+
+def read_toml(inventory: Inventory, path: Path) -> None:
+    """Add what a TOML inventory holds: its tables are groups, as YAML's mappings are. InventoryError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InventoryError(f"{path}: not a TOML inventory: {error}") from None
+    mark = Mark(str(path), 1, 1)
+    for group in data.values():
+        if isinstance(group, dict) and isinstance(children := group.get("children"), list):
+            group["children"] = dict.fromkeys(children)
+    _groups(inventory, _marked(data, mark))
+
+
+def _marked(value: Any, mark: Mark) -> Any:
+    if not isinstance(value, dict):
+        return trusted(value, mark)
+    mapping = yaml.Mapping(mark)
+    mapping.update({key: _marked(item, mark) for key, item in value.items()})
+    return mapping
+
+
+def _groups(inventory: Inventory, data: yaml.Mapping) -> None:
     for name, content in data.items():
         _group(inventory, str(name), content, data.key_mark(name), data.value_mark(name))
 
 
 def _group(inventory: Inventory, name: str, content: Any, key: Mark, at: Mark) -> None:
+    if content is not None and not isinstance(content, yaml.Mapping):
+        message = f"'{name}' is left out: a group is a mapping that holds hosts:, children: and vars:"
+        inventory.warnings.append((message, yaml.mark_of(content, at)))
+        return
     inventory.add_group(name, key)
     if content is None:
         return
-    group = _mapping(content, f"group '{name}'", at, "it holds hosts:, children: and vars:")
+    group = content
     for part in group:
         if part not in _GROUP_KEYS:
-            raise InventoryError(
-                f"a group has no '{part}'",
-                mark=group.key_mark(part),
-                hint=did_you_mean(str(part), _GROUP_KEYS) or f"a group has: {', '.join(_GROUP_KEYS)}",
-            )
+            hint = did_you_mean(str(part), _GROUP_KEYS) or f"a group has: {', '.join(_GROUP_KEYS)}"
+            message = f"'{part}' is left out, as a group has no such key ({hint})"
+            inventory.warnings.append((message, group.key_mark(part)))
     variables = _named(group, "vars", f"the vars of group '{name}'")
     inventory.set_group_variables(name, variables, key)
     hosts = _named(group, "hosts", f"the hosts of group '{name}'")
@@ -141,62 +168,3 @@ def _lab_host(inventory: Inventory, host: str, given: yaml.Mapping, mark: Mark) 
         inventory.add_host(host, str(group), yaml.mark_of(group, mark))
     entry.vars.update({key: value for key, value in given.items() if key not in ("groups", "vars")})
     entry.vars.update(_named(given, "vars", f"the vars of node '{host}'"))
-
-
-def read_program(inventory: Inventory, path: Path) -> None:
-    """Run an executable inventory with `--list` (and `--host NAME` where it gives no `_meta`)."""
-    data = _run(path, "--list")
-    mark = Mark(str(path), 1, 1)
-    meta = data.pop("_meta", None)
-    hostvars = meta.get("hostvars") if isinstance(meta, dict) else None
-    for name, content in data.items():
-        group = {"hosts": content} if isinstance(content, list) else content
-        if not isinstance(group, dict):
-            raise InventoryError(f"{path} --list: group '{name}' must be a mapping or a list of hosts")
-        if not (group.keys() & set(_GROUP_KEYS)) and group:
-            group = {"hosts": [name], "vars": group}
-        _program_group(inventory, path, str(name), group)
-    for host in list(inventory.hosts) if hostvars is None else hostvars:
-        if hostvars is None and inventory.hosts[host].mark != mark:
-            continue
-        given = _run(path, "--host", host) if hostvars is None else hostvars[host]
-        if not isinstance(given, dict):
-            raise InventoryError(f"{path}: the variables of host '{host}' must be a mapping")
-        inventory.add_host(str(host), None, mark).vars.update(trusted(given, mark))
-
-
-def _program_group(inventory: Inventory, path: Path, name: str, group: dict[str, Any]) -> None:
-    mark = Mark(str(path), 1, 1)
-    inventory.add_group(name, mark)
-    for key, kind in (("hosts", list), ("children", list), ("vars", dict)):
-        if not isinstance(group.get(key, kind()), kind):
-            wanted = "a list" if kind is list else "a mapping"
-            raise InventoryError(f"{path} --list: the {key} of group '{name}' must be {wanted}")
-    for host in group.get("hosts", []):
-        inventory.add_host(str(host), name, mark)
-    for child in group.get("children", []):
-        inventory.add_child(name, str(child), mark)
-    inventory.set_group_variables(name, trusted(group.get("vars", {}), mark), mark)
-
-
-def _run(path: Path, *arguments: str) -> dict[str, Any]:
-    command = f"{path} {' '.join(arguments)}"
-    try:
-        done = subprocess.run([str(path.absolute()), *arguments], capture_output=True, check=False)
-    except OSError as error:
-        raise InventoryError(
-            f"the inventory program {path} cannot be run: {error.strerror}",
-            hint="its first line must name an interpreter that is installed",
-        ) from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InventoryError(
-            f"{command} ended with exit status {done.returncode}", hint=said[-1] if said else None
-        )
-    try:
-        data = json.loads(done.stdout)
-    except ValueError as error:
-        raise InventoryError(f"{command} did not print JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise InventoryError(f"{command} must print a JSON object")
-    return cast("dict[str, Any]", data)

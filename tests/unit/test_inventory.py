@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labctl.errors import InventoryError
-from labctl.inventory import Inventory, load
+from labctl.inventory import Additions, Inventory, load
 from labctl.yaml import Text
 
 INI = """\
@@ -178,11 +178,9 @@ def test_a_file_without_ending_is_recognised_by_its_first_line(source) -> None:
     ("text", "where", "message", "hint"),
     [
         ("- a\n", "1:1", "a mapping of groups", None),
-        ("all:\n  host:\n    a:\n", "2:3", "no 'host'", "'hosts'"),
         ("all:\n  hosts:\n    - a\n", "3:5", "hosts of group 'all' must be a mapping", "':' after each name"),
         ("all:\n  hosts:\n    a: 5\n", "3:8", "host 'a' must be a mapping", None),
         ("all:\n  vars: x\n", "2:9", "must be a mapping", None),
-        ("all: 3\n", "1:6", "group 'all' must be a mapping", None),
         ("all:\n  hosts: {a b: }\n", "2:11", "cannot hold ' '", None),
         ("a: b: c\n", "1:5", "not valid YAML", "quoted"),
         ("plugin: lap\n", "1:9", "unknown inventory plugin 'lap'", "'lab'"),
@@ -195,6 +193,25 @@ def test_yaml_errors_have_positions(source, text, where, message, hint) -> None:
     assert message in error.message
     if hint:
         assert hint in (error.hint or "")
+
+
+def test_what_is_no_group_is_left_out_with_a_warning(source) -> None:
+    inventory = source("all:\n  host:\n    a:\n  hosts: {b: }\nweb: 3\n", "i.yml")
+    assert list(inventory.hosts) == ["b"]
+    assert "web" not in inventory.groups
+    assert [(message, str(mark).split(":", 1)[1]) for message, mark in inventory.warnings] == [
+        ("'host' is left out, as a group has no such key (did you mean 'hosts'?)", "2:3"),
+        ("'web' is left out: a group is a mapping that holds hosts:, children: and vars:", "5:6"),
+    ]
+
+
+def test_a_toml_inventory(source) -> None:
+    text = '[web]\nchildren = ["a", "b"]\nvars = { port = 80 }\n[a.hosts]\nh1 = { x = "1" }\n[b.hosts.h2]\n'
+    inventory = source(text, "i.toml")
+    assert inventory.members("web") == ["h1", "h2"]
+    assert inventory.variables("h1") == {"port": 80, "x": "1"}
+    assert inventory.hosts["h1"].vars["x"].mark is not None
+    assert "not a TOML inventory" in failure(source, "[a\n", "i.toml").message
 
 
 # labs
@@ -279,6 +296,7 @@ def test_an_executable_inventory_without_meta_is_asked_for_each_host(tmp_path) -
         ("echo nonsense", "did not print JSON"),
         ("echo '[1]'", "must print a JSON object"),
         ('echo \'{"g": {"hosts": "a"}}\'', "hosts of group 'g' must be a list"),
+        ('echo \'{"_meta": {"hostvars": [1]}}\'', "_meta.hostvars must be a mapping"),
     ],
 )
 def test_a_program_that_fails_is_one_error(tmp_path, body, message) -> None:
@@ -319,15 +337,13 @@ def test_a_missing_inventory_is_one_clear_error(tmp_path) -> None:
 
 
 def test_files_that_are_no_inventories(tmp_path) -> None:
-    (tmp_path / "x.toml").write_text("[a]\n")
-    with pytest.raises(InventoryError, match="TOML"):
-        load([str(tmp_path / "x.toml")])
     (tmp_path / "bin").write_bytes(b"\xff\xfe")
     with pytest.raises(InventoryError, match="not UTF-8"):
         load([str(tmp_path / "bin")])
     (tmp_path / "empty.yml").write_text("")
-    with pytest.raises(InventoryError, match="is empty"):
-        load([str(tmp_path / "empty.yml")])
+    assert [message for message, _mark in load([str(tmp_path / "empty.yml")]).warnings] == [
+        "this inventory is empty"
+    ]
 
 
 def test_a_name_for_both_a_host_and_a_group_is_warned_about(source) -> None:
@@ -512,3 +528,56 @@ def test_hosts_and_groups_added_at_run_time(source) -> None:
     assert names(inventory, "prod")[:4] == ["web1", "web2", "web3", "new"]
     assert inventory.hosts["new"].groups == ["prod", "web"]
     assert inventory.variables("new")["level"] == 1
+
+
+# what a run adds
+
+
+def test_a_run_adds_hosts_and_groups(source) -> None:
+    inventory = source("[web]\na\n")
+    additions = Additions(inventory)
+    assert additions.host("new", ["web", "fresh"], {"x": 1})
+    assert not additions.host("new", ["web"], {"x": 1})
+    assert additions.host("new", [], {"x": 2})
+    assert (names(inventory, "all"), names(inventory, "fresh")) == (["new", "a"], ["new"])
+    assert inventory.variables("new") == {"x": 2}
+    assert additions.grouping("a", "by_os", ["parent"])
+    assert not additions.grouping("a", "by_os", ["parent"])
+    assert names(inventory, "parent") == ["a"]
+    assert inventory.hosts["a"].groups == ["parent", "web", "by_os"]
+    with pytest.raises(InventoryError, match="cannot hold"):
+        additions.grouping("a", "parent", ["by_os"])
+
+
+def test_sources_read_anew_keep_what_a_run_has_added(tmp_path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("[web]\na\nb\n")
+    inventory = load([str(hosts)])
+    additions = Additions(inventory)
+    additions.host("new", ["web"], {"x": 1})
+    additions.grouping("a", "gone", ["all"])
+    inventory.tell("b", {"ansible_port": 22})
+    hosts.write_text("[web]\nb\nc\n")
+    inventory.refresh()
+    additions.again()
+    assert inventory.members("web") == ["b", "c", "new"]
+    assert "a" not in inventory.hosts
+    assert inventory.variables("b") == {"ansible_port": 22}
+
+
+def test_a_host_outside_every_inventory_has_the_variables_of_all(source) -> None:
+    inventory = source("a\n[all:vars]\nx=1\n")
+    assert inventory.outside("10.0.0.5").implicit
+    assert inventory.variables("10.0.0.5") == {"x": 1}
+    assert names(inventory, "all") == ["a"]
+    with pytest.raises(InventoryError):
+        inventory.match("10.0.0.5")
+
+
+def test_a_name_that_nothing_has_can_be_a_warning(source) -> None:
+    inventory, said = source("[web]\na\n"), []
+    found = inventory.match("web:nope:zz*", warn=lambda message, _mark: said.append(message))
+    assert [host.name for host in found] == ["a"]
+    assert said == ["no host or group is called 'nope' (did you mean 'ungrouped'?)", "no host or group matches 'zz*'"]
+    with pytest.raises(InventoryError, match="--limit"):
+        inventory.match("web", "nope", warn=lambda *_: None)
