@@ -81,6 +81,8 @@ def run(
         for glob, there in ((creates, True), (removes, False)):
             if glob and bool(ctx.node.call("files", "matches", pattern=glob)) is there:
                 return unnecessary(f"{glob} {'exists' if there else 'does not exist'}", command)
+    if ctx.job is not None:
+        ctx.job.command, ctx.job.strip = command, strip
     text = command if isinstance(command, str) else " ".join(map(str, command))
     reason = f"'{_short(text)}' is not run in a dry run"
     done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)

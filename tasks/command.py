@@ -12,6 +12,8 @@ from labctl.errors import TaskFailed
 from labctl.node.api import Completed
 from labctl.task_types import Args, Context, Steps, arg
 
+DETACHES = True
+
 
 @dataclass(kw_only=True)
 class Arguments(Args):

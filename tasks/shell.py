@@ -10,6 +10,8 @@ from labctl import commands
 from labctl.node.api import Completed
 from labctl.task_types import Args, Context, Steps, arg
 
+DETACHES = True
+
 
 @dataclass(kw_only=True)
 class Arguments(Args):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labctl.engine import settings
+from labctl.engine.background import DetachingNode
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline, SessionNode
@@ -17,8 +18,10 @@ from labctl.engine.settings import Access
 from labctl.engine.state import HostState
 from labctl.errors import Mark, PlaybookError
 from labctl.events import Kind
+from labctl.jobs import folder_of
 from labctl.node.api import Completed, Node, Output
 from labctl.playbook.tree import Task
+from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text
 
@@ -41,6 +44,7 @@ class RunContext:
     no_log: bool
     label: str
     secrets: frozenset[str] = frozenset()
+    job: Job | None = None
     run_dir: Path = field(init=False)
     playbook_dir: Path = field(init=False)
     verbosity: int = field(init=False)
@@ -66,6 +70,19 @@ class RunContext:
     @cached_property
     def access(self) -> Access:
         return settings.access(self.task, self.host, self.host_scope, self.scopes.run.options)
+
+    def detaching(self, jid: str, limit: float) -> RunContext:
+        """The same, but the command it runs goes on by itself as the job `jid`, for `limit` seconds at most."""
+        job = Job(jid)
+        connections, access = self.scopes.run.connections, self.access
+        node = DetachingNode(
+            self.host,
+            lambda: connections.node(access.settings, access.become),
+            self.deadline,
+            self.environment,
+        )
+        node.attach(job, folder_of(self.host_scope, self.environment), limit)
+        return replace(self, job=job, _nodes={self.host: node})
 
     @property
     def node(self) -> Node:

@@ -13,8 +13,17 @@ from labctl.events import Status
 from labctl.task_types import Args, Change, Context, Skip, TaskType
 
 
+class Detached(Exception):
+    """The task goes on by itself on its host: `path` is the job's file there, `pid` the process that watches it."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        super().__init__(path)
+        self.path = path
+        self.pid = pid
+
+
 def execute(task_type: TaskType, args: Args, ctx: Context) -> Result:
-    """Every way a task type can end becomes a Result; only Interrupted passes through.
+    """Every way a task type can end becomes a Result; only Interrupted and Detached pass through.
 
     `changed` is what the task type returned under that name, else whether it yielded a change."""
     taken = _Taken(ctx)
@@ -22,7 +31,7 @@ def execute(task_type: TaskType, args: Args, ctx: Context) -> Result:
         values = taken.drive(task_type.run(args, ctx))
     except Skip as skip:
         return results.skipped(str(skip) or "the task had nothing to do")
-    except Interrupted:
+    except (Interrupted, Detached):
         raise
     except TaskFailed as error:
         return taken.finish(results.of_error(error, error.values))

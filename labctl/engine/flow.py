@@ -128,10 +128,12 @@ class Flow:
     def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
         task = step.task
-        owners = [self.run.target(outcome.target)] if outcome.delegate_facts and outcome.target else hosts
-        for owner in owners:
-            owner.facts |= outcome.facts
-            (owner.included if outcome.included else owner.registered).update(outcome.variables)
+        for each in hosts:
+            each.facts |= outcome.facts
+            (each.included if outcome.included else each.registered).update(outcome.variables)
+        for name, facts, variables in outcome.elsewhere:
+            self.run.target(name).facts.update(facts)
+            self.run.target(name).registered.update(variables)
         if task.register:
             registered = outcome.registered()
             for each in hosts:

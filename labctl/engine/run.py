@@ -16,7 +16,7 @@ from labctl.errors import Interrupted, LabctlError, PlaybookError
 from labctl.events import Bus, Kind
 from labctl.inventory import Inventory
 from labctl.monitor import CostMeter
-from labctl.playbook import Playbook, Task, walk
+from labctl.playbook import Playbook
 from labctl.ssh import Connections
 from labctl.task_types import Registry
 from labctl.variables import Templar
@@ -41,7 +41,6 @@ def run(
     inventory or variables that ends the whole run is raised, after RUN_END. Signals are caught when this
     is the main thread; `stop` lets a caller end the run otherwise."""
     books = [playbooks] if isinstance(playbooks, Playbook) else list(playbooks)
-    _refuse_async(books)
     folder = make_run_dir(options.root, books[0].path.name)
     meter = CostMeter()
     journal = Journal(folder)
@@ -101,6 +100,9 @@ class _Session:
                 if not plays.run(shared, play):
                     break
             self._check_start(books)
+            if jobs := shared.jobs.running():
+                shared.bus.emit(Kind.MESSAGE, message=f"waiting for what still runs: {', '.join(jobs)}")
+                shared.jobs.wait(shared.stop.wait)
         except Interrupted as error:
             shared.bus.emit(Kind.MESSAGE, message=f"{error.message}: ending what is under way on the nodes")
             return self._end(130, interrupted=True)
@@ -126,7 +128,7 @@ class _Session:
             # Their agents end what they run; the tasks in flight see it and put back what they can.
             for name in shared.calls.hosts():
                 shared.connections.drop(name)
-            if not shared.pool.drain(_CLEAN_UP):
+            if not (shared.pool.drain(_CLEAN_UP) and shared.jobs.drain(_CLEAN_UP)):
                 shared.bus.emit(Kind.WARNING, message="a task did not end in time and was left", mark=None)
         undone = list(shared.undo())
         shared.connections.close()
@@ -157,16 +159,3 @@ def _exit_code(shared: Run) -> int:
     if 4 in codes:
         return 4
     return codes.pop() if len(codes) == 1 else 2
-
-
-def _refuse_async(books: Sequence[Playbook]) -> None:
-    for book in books:
-        for play in book.plays:
-            lists = [entries for _section, entries in play.sections()] + [list(play.own_handlers)]
-            for entry in (each for entries in lists for each in walk(entries)):
-                if isinstance(entry, Task) and entry.async_ not in (None, 0):
-                    raise PlaybookError(
-                        "'async' is not there yet: tasks run to their end",
-                        mark=entry.mark_of("async"),
-                        hint="take it out, or start the program as a service",
-                    )

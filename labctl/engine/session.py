@@ -262,6 +262,15 @@ class Watchdog:
         self._closed = False
         self._thread: threading.Thread | None = None
 
+    @contextmanager
+    def watching(self, deadline: Deadline, hosts: Sequence[str]) -> Iterator[None]:
+        """Watch over what is done inside."""
+        token = self.watch(deadline, hosts)
+        try:
+            yield
+        finally:
+            self.forget(token)
+
     def watch(self, deadline: Deadline, hosts: Sequence[str]) -> int:
         left = deadline.left
         if left is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labctl.engine.background import Jobs
 from labctl.engine.interrupt import Stop
 from labctl.engine.options import RunOptions
 from labctl.engine.pool import Pool
@@ -103,6 +104,7 @@ class Run:
         self.pool = Pool(options.forks, stop)
         self.watchdog = Watchdog(connections.drop)
         self.calls = Calls()
+        self.jobs = Jobs()
         self.hosts: dict[str, HostState] = {}
         self.shared: dict[str, Any] = {}
         self.started = options.start_at_task is None

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labctl.engine import driver, include_vars, results, settings
-from labctl.engine.context import RunContext
-from labctl.engine.loops import turns
+from labctl.engine import debugger, include_vars, results, settings
+from labctl.engine.execution import Execution, checking
+from labctl.engine.loops import Turn, turns
+from labctl.engine.outcome import Outcome, combined
 from labctl.engine.results import Result, hide
 from labctl.engine.scopes import Scopes
-from labctl.engine.session import Deadline
 from labctl.engine.state import HostState, Step
 from labctl.errors import Interrupted, LabctlError, PlaybookError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
-from labctl.task_types import Args, TaskType
 from labctl.variables import Scope, Unknown, contains_unknown, shown
 
+__all__ = ["HostTask", "Outcome"]
+
 _SETS_VARIABLES = ("set_fact", "include_vars")
-
-
-@dataclass
-class Outcome:
-    """What a task made of one host, to be applied to its state in the main thread. `notify` holds the
-    handlers' names, `facts` go to ansible_facts, `variables` to set_fact's place (include_vars' own when
-    `included`). `target`: the host it was delegated to."""
-
-    result: Result
-    no_log: bool = False
-    ignore_errors: bool = False
-    ignore_unreachable: bool = False
-    notify: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-    variables: dict[str, Any] = field(default_factory=dict)
-    included: bool = False
-    target: str | None = None
-    delegate_facts: bool = False
-    secrets: frozenset[str] = frozenset()
-
-    def registered(self) -> Any:
-        """What `register` sets: in a dry run an unknown outcome is an Unknown value."""
-        result = self.result
-        if result.status is Status.UNKNOWN and "results" not in result.values:
-            return Unknown(result.unknown or "its outcome")
-        return result.values
+_RETRIES = 3
 
 
 class HostTask:
@@ -55,6 +30,7 @@ class HostTask:
         """`reason` (dry run): why it cannot be known whether this handler runs at all."""
         self.scopes = scopes
         self.run = scopes.run
+        self.step = step
         self.task = step.task
         self.state = state
         self.frame = step.frame
@@ -62,38 +38,48 @@ class HostTask:
         self.reason = reason
         self.outcome = Outcome(results.skipped("not run"))
         self._made: dict[str, Any] = {}  # variables earlier turns of this loop have set
+        self._params: Mapping[str, Any] = {}  # variables of this turn
 
     def __call__(self) -> Outcome:
         began = time.monotonic()
         self._emit(Kind.HOST_START)
+        self._perform()
+        while debugger.again(self.task, self._scope(), self.outcome, self.state.name, self.run):
+            self.outcome = Outcome(results.skipped("not run"))
+            self._perform()
+        self.outcome.result.seconds = time.monotonic() - began
+        return self.outcome
+
+    def _perform(self) -> None:
+        self._made, self._params = {}, {}
         outcome = self.outcome
         try:
             scope = self._scope()
-            outcome.no_log = settings.boolean(self.task, "no_log", scope)
-            outcome.result = self._all_turns(scope) if self.task.loop is not None else self._turn(scope)
-            self._finish(scope)
+            if self.task.loop is not None:
+                outcome.result = self._all_turns(scope)
+            else:
+                outcome.result = self._turn(scope)
+                self._finish(scope, outcome.result)
         except Interrupted:
             raise
         except LabctlError as error:
             outcome.result = results.of_error(error)
             self._keep_tolerances()
-        outcome.result.seconds = time.monotonic() - began
-        return outcome
 
-    def _scope(self, extra: Mapping[str, Any] | None = None) -> Scope:
-        params = [layer for layer in (self._made, extra) if layer]
+    def _scope(self) -> Scope:
+        params = [layer for layer in (self._made, self._params) if layer]
         return self.scopes.scope(self.state, self.task, self.frame.inside(*params))
 
-    def _finish(self, scope: Scope) -> None:
-        """Read the keywords that say what becomes of the result."""
+    def _finish(self, scope: Scope, result: Result) -> None:
+        """Read the keywords that say what becomes of a result."""
         outcome, task = self.outcome, self.task
         outcome.ignore_errors = settings.lenient(task, "ignore_errors", scope)
         outcome.ignore_unreachable = settings.lenient(task, "ignore_unreachable", scope)
-        outcome.delegate_facts = settings.lenient(task, "delegate_facts", scope)
         notify = task.inherited("notify")
-        if notify and (outcome.result.changed or outcome.result.is_unknown):
+        if notify and (result.changed or result.is_unknown):
             names = scope.render(list(notify), task.inherited_mark("notify"))
-            outcome.notify = [str(name) for name in names]
+            flat = [each for name in names for each in (name if isinstance(name, list) else [name])]
+            outcome.notify = list(dict.fromkeys([*outcome.notify, *map(str, flat)]))
 
     def _keep_tolerances(self) -> None:
         try:
@@ -115,23 +101,45 @@ class HostTask:
                 return refused
             raise
         done: list[Result] = []
+        pardoned: list[tuple[bool, bool]] = []
+        secret = False
         for turn in todo:
             if done and turn.pause:
                 self.run.stop.wait(turn.pause)
-            turn_scope = self._scope(turn.variables)
-            result = self._turn(turn_scope)
-            result.values.update(turn.record())
+            result = self._one_turn(turn)
             done.append(result)
-            self._emit_item(turn.label(turn_scope, no_log=self.outcome.no_log), result)
-            if result.unreachable or turn.breaks(turn_scope, self.task.register, result.values):
+            secret = secret or self.outcome.no_log
+            if result.failed or result.unreachable:
+                pardoned.append((self.outcome.ignore_errors, self.outcome.ignore_unreachable))
+            lost = result.unreachable and not (self.outcome.ignore_unreachable or self.outcome.target)
+            if lost or turn.breaks(self._scope(), None, {}):
                 break
-        return _combined(done)
+        self.outcome.no_log = secret
+        if pardoned:
+            self.outcome.ignore_errors = all(errors for errors, _ in pardoned)
+            self.outcome.ignore_unreachable = all(unreachable for _, unreachable in pardoned)
+        self._params = {}
+        return combined(done)
+
+    def _one_turn(self, turn: Turn) -> Result:
+        self._params = turn.variables
+        result = self._turn(self._scope())
+        if self.task.register:
+            self._made[self.task.register] = result.values
+        scope = self._scope()
+        label = turn.label(scope, no_log=self.outcome.no_log)
+        result.values.update(turn.record())
+        self._finish(scope, result)
+        self._emit_item(label, result)
+        return result
 
     # one turn
 
     def _turn(self, scope: Scope) -> Result:
+        self.outcome.no_log = True  # until it is known: what fails before may hold what must be hidden
         try:
             refused = self._refused(scope)
+            self.outcome.no_log = settings.boolean(self.task, "no_log", scope)
             if refused is not None:
                 return refused
             if self.reason is not None:
@@ -140,6 +148,8 @@ class HostTask:
         except LabctlError as error:
             if isinstance(error, Interrupted):
                 raise
+            if self.outcome.no_log:
+                self.outcome.no_log = settings.lenient(self.task, "no_log", scope)
             result = results.of_error(error)
             if result.is_unknown:
                 self._unknown_variables(result.unknown or "")
@@ -154,37 +164,35 @@ class HostTask:
                     return None
                 raise
             if not holds:
-                return results.skipped("Conditional result was False", false_condition=str(condition))
+                return results.skipped("Conditional result was False", false_condition=condition)
         return None
 
     def _attempts(self, scope: Scope) -> Result:
+        """As Ansible counts: `retries` more attempts after the first, and none of it (nor `until`) with 0."""
         task = self.task
-        if not task.until and task.retries is None:
+        repeats = bool(task.until) or task.retries is not None
+        given = settings.number(task, "retries", scope, _RETRIES if task.until else 0) if repeats else 0
+        retries = max(0, int(given or 0))
+        if not retries:
             return self._judged(scope)
-        retries = int(settings.number(task, "retries", scope, 3) or 0)
-        delay = max(0.0, settings.number(task, "delay", scope, 5) or 0.0)
-        attempt = 0
-        while True:
-            attempt += 1
-            result = self._judged(scope)
-            result.values["attempts"] = attempt
-            if result.unreachable or result.skipped or result.is_unknown:
+        delay = settings.number(task, "delay", scope, 5)
+        delay = 1.0 if delay is None or delay < 0 else delay
+        for attempt in range(1, retries + 2):
+            result = self._judged(scope, attempt)
+            if result.unreachable or result.skipped or result.is_unknown or self._reached(scope, result):
                 return result
-            if self._reached(scope, result):
-                return result
-            if self._checking(scope):
+            if checking(task, scope, default=self.run.options.check):
                 return results.unknown("it waits for something, and a dry run does not wait", result.values)
-            if attempt > retries:
-                if task.until:
-                    conditions = " and ".join(map(str, task.until))
-                    said = result.values.get("msg")
-                    message = f"not true after {attempt} attempts: {conditions}"
-                    result.values["msg"] = f"{said} ({message})" if said else message
-                result.status = Status.FAILED
-                return result.complete()
-            shown_result = {} if self.outcome.no_log else self._shown(result)
-            self._emit(Kind.RETRY, attempt=attempt, retries=retries, delay=delay, result=shown_result)
-            self.run.stop.wait(delay)
+            if attempt <= retries:
+                shown_result = {} if self.outcome.no_log else self._shown(result)
+                self._emit(Kind.RETRY, attempt=attempt, retries=retries, delay=delay, result=shown_result)
+                self.run.stop.wait(delay)
+        result.values["attempts"] = retries
+        if task.until and not result.values.get("msg"):
+            conditions = " and ".join(map(str, task.until))
+            result.values["msg"] = f"not true after {retries + 1} attempts: {conditions}"
+        result.status = Status.FAILED
+        return result.complete()
 
     def _reached(self, scope: Scope, result: Result) -> bool:
         if not self.task.until:
@@ -192,30 +200,41 @@ class HostTask:
         return self._with_result(scope, result).condition(list(self.task.until), self.task.mark_of("until"))
 
     def _with_result(self, scope: Scope, result: Result) -> Scope:
-        return scope.over({self.task.register: result.values}) if self.task.register else scope
+        seen = {**self._made}
+        if self.task.register:
+            seen[self.task.register] = result.values
+        return scope.over(seen) if seen else scope
 
-    def _judged(self, scope: Scope) -> Result:
+    def _judged(self, scope: Scope, attempt: int | None = None) -> Result:
         """Run it, then let changed_when and failed_when have the last word."""
         task = self.task
         result = self._execute(scope).complete()
+        if attempt is not None:
+            result.values["attempts"] = attempt
         if result.unreachable or result.skipped or result.is_unknown:
             return result
-        if task.changed_when is None and task.failed_when is None:
-            return result
-        view = self._with_result(scope, result)
-        bad = result.failed
-        if task.changed_when is not None:
-            result.values["changed"] = view.condition(list(task.changed_when), task.mark_of("changed_when"))
-        if task.failed_when is not None:
-            bad = view.condition(list(task.failed_when), task.mark_of("failed_when"))
-            result.values["failed_when_result"] = bad
-            if bad:
-                result.values.setdefault("msg", f"failed_when: {' and '.join(map(str, task.failed_when))}")
+        view, bad, name = self._with_result(scope, result), result.failed, "changed"
+        try:
+            if task.changed_when:
+                result.values["changed"] = self._verdict(view, "changed_when", task.changed_when)
+            name = "failed"
+            if task.failed_when:
+                bad = result.values["failed_when_result"] = self._verdict(
+                    view, "failed_when", task.failed_when
+                )
+                if bad and not result.values.get("msg"):
+                    result.values["msg"] = f"failed_when: {' and '.join(map(str, task.failed_when))}"
+        except UnknownValue:
+            raise
+        except LabctlError as error:
+            verdict = results.of_error(error)
+            result.values |= {f"{name}_when_result": verdict.values["msg"], "msg": verdict.values["msg"]}
+            result.mark, bad = error.mark, True
         result.status = Status.FAILED if bad else Status.CHANGED if result.changed else Status.OK
         return result.complete()
 
-    def _checking(self, scope: Scope) -> bool:
-        return settings.boolean(self.task, "check_mode", scope, default=self.run.options.check)
+    def _verdict(self, view: Scope, keyword: str, conditions: Sequence[Any]) -> bool:
+        return view.condition(list(conditions), self.task.mark_of(keyword))
 
     def _execute(self, scope: Scope) -> Result:
         task = self.task
@@ -227,70 +246,24 @@ class HostTask:
             return Result(Status.OK, {"ansible_facts": variables, "changed": False})
         if task.task_type is None:
             raise PlaybookError(f"'{task.action}' cannot stand here", mark=task.mark)
-        target = settings.text(task, "delegate_to", scope)
-        self.outcome.target = target
-        host = target or self.state.name
-        host_scope = scope
-        if target:
-            host_scope = self.scopes.scope(self.run.host(target), task, self.frame)
-        args = self._arguments(task.task_type, scope)
-        seconds = settings.number(task, "timeout", scope) or 0.0
-        deadline = Deadline(self.run.stop, seconds if seconds > 0 else None, self.run.calls)
-        context = RunContext(
-            scopes=self.scopes,
-            task=task,
-            state=self.state,
-            scope=scope,
-            host=host,
-            host_scope=host_scope,
-            deadline=deadline,
-            check=self._checking(scope),
-            diff=settings.boolean(task, "diff", scope, default=self.run.options.diff),
-            environment=settings.environment(task, scope),
-            no_log=self.outcome.no_log,
-            label=self.label,
-            secrets=self.outcome.secrets,
-        )
-        token = self.run.watchdog.watch(deadline, [host])
-        try:
-            result = driver.execute(task.task_type, args, context)
-        finally:
-            self.run.watchdog.forget(token)
-        if result.failed and context.check and self.state.uncertain and not task.task_type.on_controller:
-            said = result.values.get("msg", "it failed")
-            result = results.unknown(
-                f"it fails as things are ({said}), but tasks before it would change this host"
-            )
-        self._facts_from(result)
+        execution = Execution(self.scopes, self.step, self.state, self.outcome)
+        result = execution(task.task_type, scope, self._params)
+        self._facts_from(result, scope)
         return result
-
-    def _arguments(self, task_type: TaskType, scope: Scope) -> Args:
-        task = self.task
-        given = task.args
-        raw = {name: value for name, value in given.items() if _is_raw(task_type, name)}
-        loose = task_type.arguments.any_name
-        rendered = {
-            name: scope.render([value], task.arg_mark(name), keep_unknown=loose)
-            for name, value in given.items()
-            if name not in raw
-        }
-        values = {name: found[0] for name, found in rendered.items() if found}
-        secrets = {
-            str(value)
-            for name, value in values.items()
-            if _is_secret(task_type, name) and value not in (None, "")
-        }
-        self.outcome.secrets |= secrets
-        return task_type.bind({**values, **raw}, task.arg_mark)
 
     # what a task says of variables
 
-    def _facts_from(self, result: Result) -> None:
+    def _facts_from(self, result: Result, scope: Scope) -> None:
         facts = result.values.get("ansible_facts")
         if not isinstance(facts, Mapping) or result.failed:
             return
-        if self.task.action.rsplit(".", 1)[-1] in _SETS_VARIABLES:
+        sets = self.task.action in _SETS_VARIABLES
+        if sets:
             self._made |= facts
+        target = self.outcome.target
+        if target and settings.lenient(self.task, "delegate_facts", scope):
+            self.outcome.elsewhere.append((target, {} if sets else dict(facts), dict(facts) if sets else {}))
+        elif sets:
             self.outcome.variables |= facts
         else:
             self.outcome.facts |= facts
@@ -335,46 +308,3 @@ class HostTask:
         self.run.bus.emit(
             kind, play=play.name or str(play.hosts), task=self.label, host=self.state.name, **data
         )
-
-
-def _combined(done: list[Result]) -> Result:
-    """A loop's result from those of its turns, as Ansible puts it."""
-    if not done:
-        return results.skipped("No items in the list", results=[])
-    values: dict[str, Any] = {
-        "results": [
-            Unknown(result.unknown or "its outcome") if result.is_unknown else result.values
-            for result in done
-        ]
-    }
-    first = {status: next((r for r in done if r.status is status), None) for status in Status}
-    values["changed"] = any(result.changed for result in done)
-    values["msg"] = "All items completed"
-    status = Status.CHANGED if values["changed"] else Status.OK
-    mark, code, reason = None, 2, None
-    if bad := first[Status.UNREACHABLE]:
-        status, mark, code = Status.UNREACHABLE, bad.mark, bad.exit_code
-        values["msg"] = bad.values.get("msg")
-    elif bad := first[Status.FAILED]:
-        failures = [result for result in done if result.failed]
-        status, mark, code = Status.FAILED, bad.mark, bad.exit_code
-        said = bad.values.get("msg")
-        values["msg"] = (
-            f"{said}" if len(failures) == 1 else f"{len(failures)} items failed; the first: {said}"
-        )
-    elif vague := first[Status.UNKNOWN]:
-        status, reason = Status.UNKNOWN, vague.unknown
-    elif all(result.skipped for result in done):
-        status, values["msg"] = Status.SKIPPED, "All items skipped"
-    combined = Result(status, values, mark=mark, exit_code=code, unknown=reason)
-    return combined.complete()
-
-
-def _is_raw(task_type: TaskType, name: str) -> bool:
-    canonical = task_type.aliases.get(name)
-    return canonical is not None and task_type.parameters[canonical].raw
-
-
-def _is_secret(task_type: TaskType, name: str) -> bool:
-    canonical = task_type.aliases.get(name)
-    return canonical is not None and task_type.parameters[canonical].secret

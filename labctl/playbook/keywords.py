@@ -87,7 +87,7 @@ TASK: dict[str, Kind] = (
         "changed_when": kinds.conditions,
         "failed_when": kinds.conditions,
         "async": kinds.integer,
-        "poll": kinds.integer,
+        "poll": kinds.number,
     }
 )
 HANDLER: dict[str, Kind] = TASK | {"listen": kinds.strings}

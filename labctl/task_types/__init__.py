@@ -7,7 +7,7 @@ shown and not applied: `yield` then gives None. Reading is always allowed, chang
 """
 
 from labctl.task_types.coercion import describe, to_bool
-from labctl.task_types.context import Change, Context, Skip, Steps
+from labctl.task_types.context import Change, Context, Job, Skip, Steps
 from labctl.task_types.registry import Registry, TaskType, load
 from labctl.task_types.schema import Args, Parameter, arg
 
@@ -15,6 +15,7 @@ __all__ = [
     "Args",
     "Change",
     "Context",
+    "Job",
     "Parameter",
     "Registry",
     "Skip",

@@ -25,6 +25,16 @@ class Change:
     unknown: str | None = None
 
 
+@dataclass
+class Job:
+    """A task whose command goes on by itself on the node (async). The task type says what its result holds
+    besides what the process returns: `command` becomes its `cmd`, `strip` takes newlines off the output's ends."""
+
+    jid: str
+    command: Any = None
+    strip: bool = True
+
+
 Steps = Generator[Change, Any, dict[str, Any]]
 
 
@@ -42,6 +52,7 @@ class Context(Protocol):
     run_dir: Path
     mark: Mark | None
     timeout: float | None
+    job: Job | None
     environment: Mapping[str, str]
     playbook_dir: Path
 

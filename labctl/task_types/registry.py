@@ -32,9 +32,9 @@ class TaskType:
     run: Callable[[Any, Context], Steps | dict[str, Any]]
     parameters: Mapping[str, Parameter]
     on_controller: bool
-    run_once: bool
-    detaches: bool
     aliases: Mapping[str, str]
+    run_once: bool = False
+    detaches: bool = False
 
     @property
     def free_form(self) -> str | None:

@@ -31,6 +31,7 @@ class HereContext:
 
     mark = None
     timeout = None
+    job = None
 
     def __init__(self, runner: RunTask, *, check: bool, diff: bool) -> None:
         self.host = "here"

@@ -1,0 +1,115 @@
+"""One execution of a task type: on which host, as whom, with which arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labctl.engine import background, driver, results, settings
+from labctl.engine.background import Async
+from labctl.engine.context import RunContext
+from labctl.engine.outcome import Outcome
+from labctl.engine.results import Result
+from labctl.engine.scopes import Scopes
+from labctl.engine.session import Deadline
+from labctl.engine.state import HostState, Step
+from labctl.playbook.tree import Task
+from labctl.task_types import Args, TaskType
+from labctl.variables import Scope
+
+
+def checking(task: Task, scope: Scope, *, default: bool) -> bool:
+    return settings.boolean(task, "check_mode", scope, default=default)
+
+
+class Execution:
+    """What every attempt of every turn of a task on one host shares. Notes in `outcome` where it acted and
+    what must not be shown."""
+
+    def __init__(self, scopes: Scopes, step: Step, state: HostState, outcome: Outcome) -> None:
+        self.scopes = scopes
+        self.run = scopes.run
+        self.step = step
+        self.state = state
+        self.outcome = outcome
+
+    def __call__(self, task_type: TaskType, scope: Scope, params: Mapping[str, Any]) -> Result:
+        """`scope` is that of the turn, `params` what the turn's loop sets."""
+        task, outcome = self.step.task, self.outcome
+        target = settings.text(task, "delegate_to", scope)
+        outcome.target = target
+        host_scope = scope
+        if target:
+            frame = self.step.frame.inside(params) if params else self.step.frame
+            host_scope = self.scopes.scope(self.run.target(target), task, frame)
+            scope = scope.over({"ansible_delegated_vars": {target: host_scope}})
+        context = self._context(scope, host_scope, target or self.state.name)
+        args = self._arguments(task_type, scope)
+        context.secrets = outcome.secrets
+        wanted = None if context.check else self._async(scope)
+        if wanted is not None:
+            context.deadline = self._deadline(None if task_type.detaches else wanted.limit)
+            return background.run(wanted, task_type, args, context, self.run.jobs)
+        with self.run.watchdog.watching(context.deadline, [context.host]):
+            result = driver.execute(task_type, args, context)
+        if result.failed and context.check and self.state.uncertain and not task_type.on_controller:
+            said = result.values.get("msg", "it failed")
+            result = results.unknown(
+                f"it fails as things are ({said}), but tasks before it would change this host"
+            )
+        return result
+
+    def _async(self, scope: Scope) -> Async | None:
+        task = self.step.task
+        limit = settings.number(task, "async_", scope) or 0.0
+        poll = settings.number(task, "poll", scope, background.POLL)
+        return Async(limit, max(0.0, poll or 0.0)) if limit > 0 else None
+
+    def _deadline(self, seconds: float | None) -> Deadline:
+        return Deadline(self.run.stop, seconds, self.run.calls)
+
+    def _context(self, scope: Scope, host_scope: Scope, host: str) -> RunContext:
+        task = self.step.task
+        seconds = settings.number(task, "timeout", scope) or 0.0
+        return RunContext(
+            scopes=self.scopes,
+            task=task,
+            state=self.state,
+            scope=scope,
+            host=host,
+            host_scope=host_scope,
+            deadline=self._deadline(seconds if seconds > 0 else None),
+            check=checking(task, scope, default=self.run.options.check),
+            diff=settings.boolean(task, "diff", scope, default=self.run.options.diff),
+            environment=settings.environment(task, scope),
+            no_log=self.outcome.no_log,
+            label=self.step.label,
+        )
+
+    def _arguments(self, task_type: TaskType, scope: Scope) -> Args:
+        task = self.step.task
+        given = task.args
+        raw = {name: value for name, value in given.items() if _is_raw(task_type, name)}
+        loose = task_type.arguments.any_name
+        rendered = {
+            name: scope.render([value], task.arg_mark(name), keep_unknown=loose)
+            for name, value in given.items()
+            if name not in raw
+        }
+        values = {name: found[0] for name, found in rendered.items() if found}
+        self.outcome.secrets |= {
+            str(value)
+            for name, value in values.items()
+            if _is_secret(task_type, name) and value not in (None, "")
+        }
+        return task_type.bind({**values, **raw}, task.arg_mark)
+
+
+def _is_raw(task_type: TaskType, name: str) -> bool:
+    canonical = task_type.aliases.get(name)
+    return canonical is not None and task_type.parameters[canonical].raw
+
+
+def _is_secret(task_type: TaskType, name: str) -> bool:
+    canonical = task_type.aliases.get(name)
+    return canonical is not None and task_type.parameters[canonical].secret

@@ -1,0 +1,65 @@
+"""What a task made of one host: its result, and what follows from it for the host's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from labctl.engine.results import Result, skipped
+from labctl.events import Status
+from labctl.variables import Unknown
+
+
+@dataclass
+class Outcome:
+    """What a task made of one host, to be applied to its state in the main thread. `notify` holds the
+    handlers' names, `facts` go to ansible_facts, `variables` to set_fact's place (include_vars' own when
+    `included`). `target`: the host it was delegated to; `elsewhere`: facts and variables for such hosts
+    (delegate_facts)."""
+
+    result: Result
+    no_log: bool = False
+    ignore_errors: bool = False
+    ignore_unreachable: bool = False
+    notify: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+    included: bool = False
+    target: str | None = None
+    elsewhere: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+    secrets: frozenset[str] = frozenset()
+
+    def registered(self) -> Any:
+        """What `register` sets: in a dry run an unknown outcome is an Unknown value."""
+        result = self.result
+        if result.status is Status.UNKNOWN and "results" not in result.values:
+            return Unknown(result.unknown or "its outcome")
+        return result.values
+
+
+def combined(done: list[Result]) -> Result:
+    """A loop's result from those of its turns, as Ansible puts it."""
+    if not done:
+        return skipped("No items in the list", results=[])
+    values: dict[str, Any] = {
+        "results": [
+            Unknown(result.unknown or "its outcome") if result.is_unknown else result.values
+            for result in done
+        ]
+    }
+    changed = any(result.changed for result in done)
+    values |= {"changed": changed, "skipped": False, "msg": "All items completed"}
+    status = Status.CHANGED if changed else Status.OK
+    first = {status: next((r for r in done if r.status is status), None) for status in Status}
+    reason, blamed = None, None
+    if bad := first[Status.UNREACHABLE] or first[Status.FAILED]:
+        status, blamed = bad.status, bad
+        values["msg"] = "One or more items failed" if bad.failed else bad.values.get("msg")
+    elif vague := first[Status.UNKNOWN]:
+        status, reason = Status.UNKNOWN, vague.unknown
+    elif all(result.skipped for result in done):
+        status, values["msg"] = Status.SKIPPED, "All items skipped"
+    whole = Result(status, values, unknown=reason)
+    if blamed is not None:
+        whole.mark, whole.exit_code = blamed.mark, blamed.exit_code
+    return whole.complete()
