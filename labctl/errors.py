@@ -7,6 +7,7 @@
     ├── InventoryError             exit 7    an inventory or host pattern that cannot be read
     ├── VariableError              exit 8    a variable or template that cannot be evaluated
     │   ├── UndefinedVariable
+    │   ├── VaultError                       a ciphertext that no password given opens
     │   └── UnknownValue                     (dry run) a value that only a real run can know
     ├── EnvironmentProblem         exit 9    this machine cannot do it (not root, no LXC, …)
     ├── Unreachable                exit 4    a host that cannot be spoken to
@@ -50,8 +51,8 @@ class Mark:
                 lines = stream.read().splitlines()
         except OSError:
             return ""
-        if not 1 <= self.line <= len(lines):
-            return ""
+        if not 1 <= self.line <= len(lines) or lines[0].startswith("$ANSIBLE_VAULT;"):
+            return ""  # an encrypted file's positions are those of its clear text
         gutter = f"{self.line:>5} | "
         text = lines[self.line - 1].replace("\t", " ")
         return f"{gutter}{text}\n{' ' * (len(gutter) - 2)}| {' ' * (self.column - 1)}^"
@@ -102,6 +103,10 @@ class VariableError(LabctlError):
 
 
 class UndefinedVariable(VariableError):
+    pass
+
+
+class VaultError(VariableError):
     pass
 
 

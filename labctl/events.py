@@ -70,6 +70,7 @@ class Bus:
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
         self._lock = threading.RLock()
+        self.mask: Callable[[Event], Event] | None = None  # takes out what must not be shown
 
     def subscribe(self, subscriber: Subscriber) -> None:
         with self._lock:
@@ -86,6 +87,8 @@ class Bus:
         **data: Any,
     ) -> None:
         event = Event(kind, data, play, task, host)
+        if self.mask is not None:
+            event = self.mask(event)
         with self._lock:
             for subscriber in self._subscribers:
                 subscriber(event)

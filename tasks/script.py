@@ -8,8 +8,9 @@ Returns cmd, rc, stdout, stdout_lines, stderr, stderr_lines, start, end, delta.
 import dataclasses
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
-from labctl import commands
+from labctl import commands, vault
 from labctl.errors import TaskFailed
 from labctl.node.api import Completed
 from labctl.task_types import Args, Context, Steps, arg
@@ -23,6 +24,7 @@ class Arguments(Args):
     chdir: str | None = arg(None, doc="Run it in this directory.")
     creates: str | None = arg(None, doc="A path or glob; when it exists the script is not run.")
     removes: str | None = arg(None, doc="A path or glob; when it does not exist the script is not run.")
+    decrypt: bool = arg(True, doc="Decrypt a script that is encrypted with Ansible Vault.")
     executable: str | None = arg(None, doc="The program that runs it; else its '#!' line decides.")
 
 
@@ -33,9 +35,16 @@ def run(args: Arguments, ctx: Context) -> Steps:
     source = ctx.find("files", words[0])
     return (
         yield from commands.run(
-            ctx, args.cmd, lambda: _start(args, ctx, source.read_bytes(), words), on_node=False
+            ctx, args.cmd, lambda: _start(args, ctx, _program(args, source), words), on_node=False
         )
     )
+
+
+def _program(args: Arguments, source: Path) -> bytes:
+    try:
+        return vault.read(source) if args.decrypt else source.read_bytes()
+    except OSError as error:
+        raise TaskFailed(f"{source}: {error.strerror}") from None
 
 
 def _start(args: Arguments, ctx: Context, source: bytes, words: list[str]) -> Completed:

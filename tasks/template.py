@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labctl import vault
 from labctl.errors import Mark, TaskFailed
 from labctl.files import Attributes, place
 from labctl.files.attributes import octal
@@ -71,7 +72,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
 
 def _render(args: Arguments, ctx: Context, source: Path, path: str) -> str:
     try:
-        text = source.read_text(encoding="utf-8")
+        text = vault.read(source).decode()
     except UnicodeDecodeError:
         raise TaskFailed(f"{source} is not UTF-8 text") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labctl.cli import passwords
 from labctl.errors import UsageError
 from labctl.events import Bus, Kind, Subscriber
 from labctl.paths import own_or_builtin
@@ -36,6 +37,7 @@ def add_inventory(parser: argparse.ArgumentParser) -> None:
         help="inventory file or folder, or 'host,' (default: $LABCTL_INVENTORY, else inventories/lab)",
     )
     parser.add_argument("-l", "--limit", metavar="PATTERN", help="only these of the hosts")
+    passwords.add_vault(parser)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-K", "--ask-become-pass", action="store_true", help="ask for the password become needs"
     )
+    passwords.add_become_file(group)
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,7 @@ def inventory_sources(args: argparse.Namespace) -> list[str]:
 def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
     from labctl.inventory import load
 
+    passwords.unlock(args)
     sources = inventory_sources(args)
     return sources, load(sources)
 
@@ -170,6 +174,9 @@ def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
     from labctl.engine import RunOptions
     from labctl.variables import parse_extra_vars
 
+    passwords.unlock(args)
+    extra_vars = parse_extra_vars(args.extra_vars)
+    passwords.learn(extra_vars)
     return RunOptions(
         forks=args.forks,
         limit=args.limit,
@@ -184,30 +191,18 @@ def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
         become=args.become,
         become_user=args.become_user,
         become_method=args.become_method,
-        become_password=_become_password(args),
-        extra_vars=parse_extra_vars(args.extra_vars),
+        become_password=passwords.become_password(args),
+        extra_vars=extra_vars,
         start_at_task=getattr(args, "start_at_task", None),
         force_handlers=getattr(args, "force_handlers", False),
         root=Path.cwd(),
-        argv=tuple(_SECRET.sub(r"\1********", word) for word in argv),
+        argv=tuple(passwords.hide(_SECRET.sub(r"\1********", word)) for word in argv),
         ask=_ask if sys.stdin.isatty() else None,
     )
 
 
 def split_tags(given: Sequence[str]) -> frozenset[str]:
     return frozenset(tag.strip() for item in given for tag in item.split(",") if tag.strip())
-
-
-def _become_password(args: argparse.Namespace) -> str | None:
-    if not args.ask_become_pass:
-        return None
-    import getpass
-
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "-K asks for a password, and this is no terminal", hint="ansible_become_password can hold it"
-        )
-    return getpass.getpass("become password: ")
 
 
 def _ask(text: str, private: bool) -> str:

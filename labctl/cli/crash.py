@@ -9,7 +9,7 @@ import time
 import traceback
 from pathlib import Path
 
-from labctl import __version__
+from labctl import __version__, vault
 from labctl.paths import state_dir
 
 
@@ -25,6 +25,6 @@ def write_log(error: BaseException) -> Path:
             continue
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(f"labctl {__version__}, Python {sys.version}\n")
-            stream.write("".join(traceback.format_exception(error)))
+            stream.write(vault.hide("".join(traceback.format_exception(error))))
         return path
     return Path(os.devnull)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from labctl import vault
 from labctl.engine import settings
 from labctl.engine.background import DetachingNode
 from labctl.engine.results import hide
@@ -24,6 +25,24 @@ from labctl.playbook.tree import Task
 from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text
+
+
+# The environment may hold secrets, so it comes on standard input, and no process list ever shows it. `read`
+# takes no more than its lines; the rest is the command's own input.
+_END = "# end of labctl's environment"
+_WITH_ENVIRONMENT = "/bin/sh -c " + shlex.join(
+    [
+        'e=; while IFS= read -r l && [ "$l" != "$0" ]; do e="$e$l\n"; done; eval "$e"; unset e l; '
+        'exec "${SHELL:-/bin/sh}" -c "$1"',
+        _END,
+        "",
+    ]
+).removesuffix("''")
+
+
+def _exports(environment: Mapping[str, str]) -> bytes:
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join([*lines, _END, ""]).encode() if lines else b""
 
 
 @dataclass
@@ -51,6 +70,7 @@ class RunContext:
     mark: Mark | None = field(init=False)
     timeout: float | None = field(init=False)
     _nodes: dict[str, Node] = field(default_factory=dict)
+    _flows: dict[str, vault.Flow] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.run_dir = self.scopes.run.run_dir
@@ -118,9 +138,9 @@ class RunContext:
         with self.deadline.call(self.host):
             done = self.scopes.run.connections.shell(
                 self.access.settings,
-                exports + command,
+                _WITH_ENVIRONMENT + shlex.quote(command) if self.environment else command,
                 become=self.access.become,
-                stdin=stdin,
+                stdin=_exports(self.environment) + stdin,
                 timeout=limit,
                 output=output,
             )
@@ -163,7 +183,15 @@ class RunContext:
 
     def output(self, stream: Literal["stdout", "stderr"], text: str) -> None:
         if not self.no_log:
-            self._emit(Kind.OUTPUT, stream=stream, text=hide(text, self.secrets))
+            flow = self._flows.setdefault(stream, vault.Flow(vault.current().masks))
+            if ready := flow.feed(text):
+                self._emit(Kind.OUTPUT, stream=stream, text=hide(ready, self.secrets))
+
+    def end_output(self) -> None:
+        """Show what was held back because a secret might have gone on in the next piece."""
+        for stream, flow in self._flows.items():
+            if left := flow.rest():
+                self._emit(Kind.OUTPUT, stream=stream, text=hide(left, self.secrets))
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         if not self.no_log:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Generator
 from typing import Any
 
+from labctl import vault
 from labctl.engine import results
 from labctl.engine.results import Result
 from labctl.errors import Interrupted, LabctlError, NodeError, TaskFailed
@@ -133,5 +134,5 @@ def _crash_file(task_type: TaskType, ctx: Context) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"crash-{task_type.name}-{ctx.host}.txt"
     with path.open("a", encoding="utf-8") as stream:
-        traceback.print_exc(file=stream)
+        stream.write(vault.hide(traceback.format_exc()))
     return str(path)

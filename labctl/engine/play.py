@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labctl import yaml
+from labctl import vault, yaml
 from labctl.engine import settings
 from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
@@ -95,6 +95,8 @@ def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
             text = str(prompt.get("prompt") or name)
             answer = shared.options.ask(text, bool(prompt.get("private", True)))
             answers[name] = answer or prompt.get("default", "")
+            if prompt.get("private", True):
+                vault.current().masks.add(answers[name])
         elif "default" in prompt:
             answers[name] = prompt["default"]
         else:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from labctl import __version__
+from labctl import __version__, vault
 from labctl.engine import play as plays
 from labctl.engine.interrupt import Stop
 from labctl.engine.journal import Journal, make_run_dir
@@ -44,6 +44,7 @@ def run(
     folder = make_run_dir(options.root, books[0].path.name)
     meter = CostMeter()
     journal = Journal(folder)
+    bus.mask = vault.masked
     bus.subscribe(journal)
     shared = Run(
         inventory,
@@ -146,7 +147,7 @@ class _Session:
             "self": cost,
         }
         shared.bus.emit(Kind.RUN_END, run_dir=str(shared.run_dir), **tail)
-        self.journal.end({**tail, "recap": stats, "error": error})
+        self.journal.end({**tail, "recap": stats, "error": vault.hide(error)})
         self.journal.close()
         return RunResult(code, shared.run_dir, seconds, stats, tuple(undone))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from labctl import vault
 from labctl.engine.options import RunOptions
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Keywords
@@ -111,6 +112,7 @@ def access(node: Keywords, host: str, scope: Scope, options: RunOptions) -> Acce
     given = {**defaults(options), **{name: value for name, value in keywords.items() if value is not None}}
     variables: Mapping[str, Any] = ChainMap(cast("MutableMapping[str, Any]", scope), given)  # only read
     settings = ConnectionSettings.from_variables(host, variables)
+    vault.current().masks.add(settings.password)
     return Access(settings, _become(node, scope, options))
 
 
@@ -135,5 +137,6 @@ def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
         ),
         options.become_password,
     )
+    vault.current().masks.add(password)
     user = scope.get("ansible_become_user") or text(node, "become_user", scope) or options.become_user
     return Become(str(user or "root"), "su" if method == "su" else "sudo", password)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labctl import vault
 from labctl.errors import NodeError, TaskFailed
 from labctl.files.attributes import Attributes, new_mode, properties
 from labctl.node.api import Node, Stat
@@ -27,7 +28,10 @@ class Content:
     size: int
 
     @classmethod
-    def of(cls, data: bytes | Path) -> Content:
+    def of(cls, data: bytes | Path, *, decrypt: bool = False) -> Content:
+        """`decrypt`: a file that is encrypted with Ansible Vault holds its clear text. VaultError."""
+        if decrypt and isinstance(data, Path) and (clear := vault.opened(data)) is not None:
+            data = clear
         if isinstance(data, bytes):
             return cls(data, hashlib.sha256(data).hexdigest(), len(data))
         size = data.stat().st_size

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from labctl import yaml
-from labctl.errors import InventoryError, did_you_mean
+from labctl import vault, yaml
+from labctl.errors import InventoryError, Mark, did_you_mean
 from labctl.inventory import ini, programs, structured
 from labctl.inventory.model import Inventory
 from labctl.inventory.names import expand
@@ -89,8 +89,9 @@ def _read_text(inventory: Inventory, path: Path, data: bytes) -> None:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InventoryError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    encrypted = text.startswith(yaml.VAULT_HEADER)  # the YAML reader says so
-    if encrypted or path.suffix in _YAML or (not path.suffix and _first_line_is_yaml(text)):
+    if text.startswith(yaml.VAULT_HEADER):
+        text = vault.current().file(text, Mark(str(path), 1, 1))
+    if path.suffix in _YAML or (not path.suffix and _first_line_is_yaml(text)):
         structured.read_yaml(inventory, path)
     else:
         ini.read(inventory, text, str(path))

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import jinja2
 
-from labctl.errors import Mark, VariableError
+from labctl import vault
+from labctl.errors import Mark
 from labctl.variables import filters, lookups, tests
 from labctl.variables.environment import Context, Environment, Names, Source, concat, current, guard, text
 from labctl.variables.lookups.values import Lookup
@@ -30,7 +31,7 @@ def is_template(value: str) -> bool:
 class Templar:
     """One per run, shared by all hosts and threads: filters, tests, lookups and compiled templates.
 
-    `decrypt` turns a `!vault` text into its clear text."""
+    `decrypt` turns a `!vault` text into its clear text; without it the vault passwords of this process do."""
 
     def __init__(
         self,
@@ -78,9 +79,7 @@ class Templar:
         return self._variants[key]
 
     def decrypt(self, value: Text) -> str:
-        if self._decrypt is None:
-            raise VariableError("this value is encrypted, and no vault password is known", mark=value.mark)
-        return self._decrypt(value)
+        return self._decrypt(value) if self._decrypt else vault.current().text(value, value.mark)
 
     def text(self, source: str) -> jinja2.Template:
         """The compiled template. Raises jinja2 errors."""

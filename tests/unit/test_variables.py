@@ -12,6 +12,7 @@ import pytest
 from labctl import yaml
 from labctl.errors import LabctlError, Mark, UndefinedVariable, UnknownValue, VariableError
 from labctl.variables import OMIT, Scope, Templar, Unknown, contains_unknown, precedence_layers, shown
+from labctl.vault import encrypt
 from labctl.yaml import Text
 
 TEMPLAR = Templar()
@@ -96,7 +97,8 @@ class TestTrust:
         assert scope(n=5).render(value) == "{{ n }}"
 
     def test_an_encrypted_value_needs_a_password(self):
-        secret = Text("$ANSIBLE_VAULT;1.1;AES256", Mark("f", 1, 1), unsafe=True, vault=True)
+        sealed = encrypt(b"clear", b"password")
+        secret = Text(sealed, Mark("f", 1, 1), unsafe=True, vault=True)
         with pytest.raises(VariableError, match="encrypted"):
             _ = scope(a=secret)["a"]
         assert Scope(Templar(decrypt=lambda _: "clear"), [{"a": secret}]).render(Text("{{ a }}")) == "clear"

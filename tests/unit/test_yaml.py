@@ -2,7 +2,7 @@
 
 import pytest
 
-from labctl.errors import Mark, YamlError
+from labctl.errors import Mark, VaultError, YamlError
 from labctl.yaml import Mapping, Sequence, Text, load, load_all, load_file, mark_of
 
 
@@ -107,14 +107,15 @@ def test_documents() -> None:
         load("--- 1\n--- 2\n")
 
 
-def test_files_that_cannot_be_read(tmp_path) -> None:
+def test_files_that_cannot_be_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("labctl.yaml._vault", None)
     with pytest.raises(YamlError, match="No such file"):
         load_file(str(tmp_path / "none.yml"))
     (tmp_path / "latin.yml").write_bytes(b"a: \xe9\n")
     with pytest.raises(YamlError, match="not UTF-8"):
         load_file(str(tmp_path / "latin.yml"))
     (tmp_path / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3836\n")
-    with pytest.raises(YamlError, match="encrypted with Ansible Vault"):
+    with pytest.raises(VaultError, match="encrypted with Ansible Vault"):
         load_file(str(tmp_path / "vault.yml"))
     with pytest.raises(YamlError, match="Is a directory"):
         load_file(str(tmp_path))

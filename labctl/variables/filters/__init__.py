@@ -15,6 +15,7 @@ from labctl.variables.filters import (
     paths,
     text,
     times,
+    vaults,
 )
 from labctl.variables.filters.logic import undef
 from labctl.variables.filters.times import now
@@ -29,6 +30,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     **paths.FILTERS,
     **text.FILTERS,
     **times.FILTERS,
+    **vaults.FILTERS,
 }
 
 __all__ = ["FILTERS", "now", "undef"]
