@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
+from functools import cached_property, wraps
 from itertools import islice
 from typing import Any, cast
 
@@ -17,11 +17,14 @@ from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context as _Context
 from jinja2.utils import missing
 
+from labctl.variables.embedded import Embedded, is_embedded
 from labctl.variables.lazy import plain
+from labctl.variables.lexing import BackslashLexer, backslashes
 from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
 
 TEMPLATE = "<template>"
+_BITWISE = frozenset({"__and__", "__lshift__", "__or__", "__rshift__", "__xor__"})
 
 
 class Source(ABC):
@@ -30,6 +33,10 @@ class Source(ABC):
     @abstractmethod
     def find(self, name: str) -> Any:
         """The value as templates see it, or `missing`."""
+
+    @abstractmethod
+    def raw_value(self, name: str) -> Any:
+        """The value as it was written; None when there is none."""
 
     @abstractmethod
     def names(self) -> Iterable[str]: ...
@@ -41,6 +48,10 @@ class Source(ABC):
 
 # The scope whose template is being rendered: an `{% include %}` is searched for beside it.
 current: ContextVar[Source | None] = ContextVar("current", default=None)
+
+
+# In a condition: what renders the templates among its literals.
+embedding: ContextVar[Callable[[str], Any] | None] = ContextVar("embedding", default=None)
 
 
 class Names(Mapping[str, Any]):
@@ -123,10 +134,15 @@ class Template(jinja2.Template):
 
 
 class _CodeGenerator(NativeCodeGenerator):
-    """Only literals are computed when a template is compiled: filters such as `random` are not pure."""
+    """Only literals are computed when a template is compiled: filters such as `random` are not pure.
+    A literal that holds a template stays recognisable: lookups and conditions render it."""
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
+        value = node.as_const(frame.eval_ctx)
+        self.write(f"environment.embedded({value!r})" if is_embedded(value) else repr(value))
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, _finalize: Any) -> Any:
-        if isinstance(node, nodes.TemplateData | nodes.Const):
+        if isinstance(node, nodes.TemplateData):
             return node.as_const(frame.eval_ctx)
         raise nodes.Impossible
 
@@ -139,12 +155,13 @@ def text(value: Any) -> str:
     """How a value reads inside a longer text: nothing for None, Python's form for containers."""
     if type(value) is str:
         return value
-    return "" if value is None else str(plain(value))
+    return "" if value is None else str(value if isinstance(value, range) else plain(value))
 
 
 def concat(values: Iterable[Any]) -> Any:
-    """A template's value: that of its only part, else the text of all parts; None when it has none."""
-    iterator = iter(values)
+    """A template's value: that of its only part, else the text of all parts; None when it has none.
+    A part that is None counts for nothing."""
+    iterator = (value for value in values if value is not None)
     head = list(islice(iterator, 2))
     if len(head) < 2:
         return head[0] if head else None
@@ -159,7 +176,7 @@ class Environment(jinja2.Environment):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
-            **{"trim_blocks": True, "keep_trailing_newline": True, **options},
+            **{"trim_blocks": True, **options},
             undefined=Undefined,
             optimized=False,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
@@ -167,13 +184,31 @@ class Environment(jinja2.Environment):
             cache_size=200,
         )
 
+    @cached_property
+    def lexer(self) -> BackslashLexer:
+        return BackslashLexer(self)
+
+    def embedded(self, value: str) -> Any:
+        """A literal of an expression that is itself a template: rendered at once in a condition, on
+        demand in a lookup."""
+        render = embedding.get()
+        return Embedded(value) if render is None else render(value)
+
     def context(self, names: Names, name: str | None, blocks: dict[str, Any]) -> Context:
         return Context(self, cast("dict[str, Any]", names), name or TEMPLATE, blocks)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if type(obj) is Unknown or isinstance(obj, Source):
             return self.getitem(obj, attribute)
+        if attribute.startswith("__") and not (isinstance(obj, int) and attribute in _BITWISE):
+            # What Python keeps for itself is no part of a value; a key of that name is.
+            found = isinstance(obj, Mapping) and attribute in obj
+            return obj[attribute] if found else self._hidden(obj, attribute)
         return super().getattr(obj, attribute)
+
+    @staticmethod
+    def _hidden(obj: Any, attribute: str) -> Undefined:
+        return Undefined(hint=f"access to attribute '{attribute}' of '{type(obj).__name__}' object is unsafe")
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, Source):
@@ -190,8 +225,17 @@ class Environment(jinja2.Environment):
                 return os.path.abspath(path)
         return template
 
-    def compile_text(self, source: str, name: str = TEMPLATE, filename: str | None = None) -> jinja2.Template:
-        return self._template(self.compile(source, name, filename or TEMPLATE))
+    def compile_text(self, source: str, *, escaped: bool = False) -> jinja2.Template:
+        """`escaped`: a backslash in a string of `{{ … }}` is a plain character, as in YAML values."""
+        token = backslashes.set(escaped)
+        try:
+            code = self.compile(source, TEMPLATE, TEMPLATE)
+        finally:
+            backslashes.reset(token)
+        template = self._template(code)
+        # Jinja2 drops the last newline: what a text ended with, its value ends with.
+        template.newlines = len(source) - len(source.rstrip("\n"))  # type: ignore[attr-defined]
+        return template
 
     def compile_bare(self, expression: str) -> jinja2.Template:
         parser = jinja2.parser.Parser(self, expression, state="variable")

@@ -10,6 +10,9 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Va
 from types import GeneratorType
 from typing import Any
 
+from jinja2.runtime import Undefined as _Undefined
+
+from labctl.errors import VariableError
 from labctl.variables.omit import OMIT
 from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
@@ -179,6 +182,12 @@ def plain(value: Any, *, keep_unknown: bool = False) -> Any:
     if isinstance(value, Mapping):
         pairs = ((key, plain(item, keep_unknown=keep_unknown)) for key, item in value.items())
         return {_key(key): item for key, item in pairs if item is not OMIT}
+    if isinstance(value, _Undefined):
+        raise VariableError("this value is undefined: an 'if' without 'else' has no other value")
+    if callable(value) and not isinstance(value, type):
+        name = getattr(value, "__name__", type(value).__name__)
+        hint = f"write {name}() to call it, or ['{name}'] for a key of that name"
+        raise VariableError(f"'{name}' is a function, and no value of a variable", hint=hint)
     if isinstance(value, _ITERABLES):
         items = (plain(item, keep_unknown=keep_unknown) for item in value)
         return [item for item in items if item is not OMIT]

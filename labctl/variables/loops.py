@@ -19,7 +19,7 @@ def loop_items(scope: Scope, kind: str | None, value: Any, mark: Mark | None = N
             )
             raise VariableError(f"'loop' needs a list, not {type(items).__name__}", mark=mark, hint=advice)
         return items
-    if kind not in scope.templar.lookups:
+    if scope.templar.find_lookup(kind) is None:
         hint = did_you_mean(kind, scope.templar.lookups)
         raise VariableError(f"there is no 'with_{kind}'", mark=mark, hint=hint)
     terms = scope.render(value, mark)

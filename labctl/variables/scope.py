@@ -9,12 +9,12 @@ from typing import Any
 from jinja2.utils import missing
 
 from labctl.errors import Mark, UndefinedVariable, VariableError, did_you_mean
-from labctl.variables.environment import Source
+from labctl.variables.environment import Source, embedding
 from labctl.variables.header import split_header
 from labctl.variables.lazy import LazyDict, LazyList, plain
 from labctl.variables.omit import OMIT
 from labctl.variables.problems import place, translate
-from labctl.variables.templar import Templar, is_template
+from labctl.variables.templar import Templar, is_template, is_whole_template
 from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
 from labctl.yaml import Text, mark_of
@@ -79,16 +79,20 @@ class Scope(Source, Mapping[str, Any]):
         value = self._found[name] = self._resolve(raw, name)
         return value
 
+    def raw_value(self, name: str) -> Any:
+        value = self._raw(name)
+        return None if value is missing else value
+
     def names(self) -> Iterator[str]:
         return iter(self)
 
     def search_path(self, folder: str) -> list[str]:
         """Where a template's includes and a lookup's files are sought, nearest first."""
         found: list[str] = []
-        for name in ("template_path", "role_path", "playbook_dir"):
+        for name in ("template_fullpath", "role_path", "playbook_dir"):
             base = self.find(name)
             if isinstance(base, str):
-                base = os.path.dirname(base) if name == "template_path" else base
+                base = os.path.dirname(base) if name == "template_fullpath" else base
                 found += [os.path.join(base, folder), base]
         return found
 
@@ -173,8 +177,18 @@ class Scope(Source, Mapping[str, Any]):
             if options:
                 template = self.templar.variant(options).compile_text(body)
             else:
-                template = self.templar.text(str(text))
+                template = self.templar.file(str(text))
             return self.templar.run_text(template, self)
+        except Exception as error:
+            raise self._problem(error, at) from None
+
+    def template_value(self, text: str, mark: Mark | None = None) -> Any:
+        """As `template`, with the value itself where the file is nothing but one expression."""
+        at = mark_of(text, mark)
+        try:
+            body, options = split_header(str(text))
+            environment = self.templar.variant(options) if options else self.templar.environment
+            return plain(self.templar.run(environment.compile_text(body), self))
         except Exception as error:
             raise self._problem(error, at) from None
 
@@ -199,10 +213,10 @@ class Scope(Source, Mapping[str, Any]):
             raise VariableError(message, mark=at)
         if not expression.strip():
             raise VariableError("a condition must not be empty", mark=at)
-        if is_template(expression):
-            value = self.render(Text(expression, at))
+        if is_whole_template(expression):
+            value, at = self._indirect(expression.strip(), at)
         else:
-            value = self.evaluate(expression, at)
+            value = self._evaluate_condition(expression, at)
         if not isinstance(value, bool):
             raise VariableError(
                 f"a condition must be true or false, and '{expression}' is {_describe(value)}",
@@ -210,6 +224,23 @@ class Scope(Source, Mapping[str, Any]):
                 hint=_boolean_hint(expression, value),
             )
         return value
+
+    def _evaluate_condition(self, expression: str, at: Mark | None) -> Any:
+        """The value of an expression; templates among its literals are rendered at once."""
+        token = embedding.set(lambda literal: self.render(Text(literal, at)))
+        try:
+            return self.evaluate(expression, at)
+        finally:
+            embedding.reset(token)
+
+    def _indirect(self, expression: str, at: Mark | None) -> tuple[Any, Mark | None]:
+        """The value of `{{ … }}`; where it is a text that an author wrote, that text is the condition."""
+        found = self.templar.named(expression[2:-2], self)
+        if type(found) is Text and not found.unsafe and not found.vault:
+            if is_whole_template(found):
+                return self._indirect(found.strip(), found.mark or at)
+            return self._evaluate_condition(found, found.mark or at), found.mark or at
+        return self.render(Text(expression, at)), at
 
     def _plain(self, value: Any, mark: Mark | None, *, keep_unknown: bool = False) -> Any:
         try:

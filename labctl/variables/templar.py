@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import GeneratorType
 from typing import Any, cast
 
@@ -11,21 +13,39 @@ import jinja2
 from labctl import vault
 from labctl.errors import Mark
 from labctl.variables import filters, lookups, tests
+from labctl.variables.embedded import Decrypted
 from labctl.variables.environment import Context, Environment, Names, Source, concat, current, guard, text
 from labctl.variables.lookups.values import Lookup
 from labctl.variables.omit import OMIT
+from labctl.variables.plugins import Plugins
 from labctl.variables.problems import translate
 from labctl.yaml import Text
 
 # These say something about undefined and unknown values themselves.
-_UNGUARDED_FILTERS = frozenset({"default", "d", "mandatory", "type_debug"})
+_UNGUARDED_FILTERS = frozenset({"default", "d", "mandatory", "ternary", "type_debug"})
 _UNGUARDED_TESTS = frozenset({"defined", "undefined"})
 
 Decrypt = Callable[[Text], str]
+Warn = Callable[[str, Mark | None], None]
 
 
 def is_template(value: str) -> bool:
     return "{" in value and ("{{" in value or "{%" in value or "{#" in value)
+
+
+def is_whole_template(value: str) -> bool:
+    """Whether a text is, from its first to its last character, something in template delimiters."""
+    text = value.strip()
+    return text.startswith(("{{", "{%", "{#")) and text.endswith(("}}", "%}", "#}"))
+
+
+def _ended(value: Any, template: jinja2.Template) -> Any:
+    """A text with as many newlines at its end as its template had."""
+    wanted = getattr(template, "newlines", 0)
+    if not wanted or not isinstance(value, str):
+        return value
+    missing_ = wanted - (len(value) - len(value.rstrip("\n")))
+    return value + template.environment.newline_sequence * missing_ if missing_ > 0 else value
 
 
 class Templar:
@@ -40,27 +60,27 @@ class Templar:
         extra_tests: Mapping[str, Callable[..., Any]] | None = None,
         extra_lookups: Mapping[str, Lookup] | None = None,
         decrypt: Decrypt | None = None,
+        warn: Warn | None = None,
     ) -> None:
         self.lookups = {**lookups.LOOKUPS, **(extra_lookups or {})}
         self._decrypt = decrypt
+        self._warn = warn
+        self.plugins = Plugins()
         self._filters = {**filters.FILTERS, **(extra_filters or {})}
         self._tests = {**tests.TESTS, **(extra_tests or {})}
+        self._adding = threading.Lock()
         self.environment = self._environment()
         self._texts: dict[str, jinja2.Template] = {}
+        self._files: dict[str, jinja2.Template] = {}
         self._expressions: dict[str, jinja2.Template] = {}
         self._variants: dict[tuple[tuple[str, Any], ...], Environment] = {}
 
     def _environment(self, **options: Any) -> Environment:
         environment = Environment(**options)
-        for table, own, unguarded in (
-            (environment.filters, self._filters, _UNGUARDED_FILTERS),
-            (environment.tests, self._tests, _UNGUARDED_TESTS),
-        ):
-            table.update(own)
-            for name, function in list(table.items()):
-                table[name] = function if name in unguarded else guard(function)
-                if "." not in name:
-                    table[f"ansible.builtin.{name}"] = table[name]
+        filters_: dict[str, Any] = environment.filters
+        tests_: dict[str, Any] = environment.tests
+        self._install(filters_, {**filters_, **self._filters}, _UNGUARDED_FILTERS)
+        self._install(tests_, {**tests_, **self._tests}, _UNGUARDED_TESTS)
         environment.globals.update(
             lookup=lookups.lookup,
             query=lookups.query,
@@ -71,6 +91,39 @@ class Templar:
         )
         return environment
 
+    def warn(self, message: str, mark: Mark | None = None) -> None:
+        """Tell the user of something that went wrong and does no harm."""
+        if self._warn is not None:
+            self._warn(message, mark)
+
+    def add_plugins(self, folder: Path) -> None:
+        """Make known what is in the folders filter_plugins/, test_plugins/ and lookup_plugins/ of a playbook
+        or role. Done once for a folder."""
+        with self._adding:
+            added = self.plugins.add(folder)
+            if added is None:
+                return
+            self._filters |= added.filters
+            self._tests |= added.tests
+            self.lookups |= added.lookups
+            for environment in (self.environment, *self._variants.values()):
+                self._install(environment.filters, added.filters, _UNGUARDED_FILTERS)
+                self._install(environment.tests, added.tests, _UNGUARDED_TESTS)
+            for message in added.problems:
+                self.warn(message)
+
+    def find_lookup(self, name: str) -> Lookup | None:
+        return self.lookups.get(name)
+
+    @staticmethod
+    def _install(
+        table: dict[str, Any], own: Mapping[str, Callable[..., Any]], unguarded: frozenset[str]
+    ) -> None:
+        for name, function in own.items():
+            table[name] = function if name in unguarded else guard(function)
+            if "." not in name:
+                table[f"ansible.builtin.{name}"] = table[f"ansible.legacy.{name}"] = table[name]
+
     def variant(self, options: Mapping[str, Any]) -> Environment:
         """An environment with other delimiters or white-space rules (a template file's `#jinja2:` line)."""
         key = tuple(sorted(options.items()))
@@ -79,13 +132,20 @@ class Templar:
         return self._variants[key]
 
     def decrypt(self, value: Text) -> str:
-        return self._decrypt(value) if self._decrypt else vault.current().text(value, value.mark)
+        return Decrypted(self._decrypt(value) if self._decrypt else vault.current().text(value, value.mark))
 
     def text(self, source: str) -> jinja2.Template:
-        """The compiled template. Raises jinja2 errors."""
+        """The compiled template of a value. Raises jinja2 errors."""
         found = self._texts.get(source)
         if found is None:
-            found = self._texts[source] = self.environment.compile_text(source)
+            found = self._texts[source] = self.environment.compile_text(source, escaped=True)
+        return found
+
+    def file(self, source: str) -> jinja2.Template:
+        """The compiled template of a template file, in whose strings a backslash escapes."""
+        found = self._files.get(source)
+        if found is None:
+            found = self._files[source] = self.environment.compile_text(source)
         return found
 
     def expression(self, source: str) -> jinja2.Template:
@@ -115,6 +175,16 @@ class Templar:
             for item in value:
                 self.check(item, mark, expression=expression)
 
+    def named(self, expression: str, source: Source) -> Any:
+        """The raw value that a name, or a path of keys such as `item.when`, leads to; None for anything else."""
+        path = expression.strip().split(".")
+        if not all(name.isidentifier() for name in path):
+            return None
+        value = source.raw_value(path[0])
+        for name in path[1:]:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
     def run(self, template: jinja2.Template, source: Source) -> Any:
         """The template's native value, not yet plain. Raises whatever the template raises."""
         return self._run(template, source, concat)
@@ -129,7 +199,7 @@ class Templar:
             "GeneratorType[Any, None, None]", template.root_render_func(self._context(template, source))
         )
         try:
-            return join(parts)
+            return _ended(join(parts), template)
         except Exception as error:
             # A part that fails when it becomes text does so outside the template's own frame.
             if parts.gi_frame is not None and not hasattr(error, "template_line"):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from labctl.errors import VariableError, did_you_mean
-from labctl.variables.filters.logic import to_bool
+from labctl.variables.embedded import Decrypted
 from labctl.variables.filters.text import compiled
+from labctl.variables.plugin_tools import boolean
 from labctl.variables.undefined import is_undefined
 from labctl.variables.versions import VERSIONS
+from labctl.yaml import VAULT_HEADER
 
 
 def _result(value: Any, test: str) -> Mapping[str, Any]:
@@ -51,7 +52,8 @@ def reachable(result: Any) -> bool:
 
 
 def timed_out(result: Any) -> bool:
-    return bool(_result(result, "timedout").get("timedout", False))
+    found = _result(result, "timedout").get("timedout")
+    return isinstance(found, Mapping) and bool(found.get("period"))
 
 
 def started(result: Any) -> bool:
@@ -99,6 +101,10 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 def version(
     value: Any, other: Any, operator: str = "eq", strict: bool | None = None, version_type: str | None = None
 ) -> bool:
+    if not value or not other:
+        raise VariableError("'is version': a version must not be empty")
+    if strict is not None and version_type is not None:
+        raise VariableError("'is version': 'strict' and 'version_type' exclude each other")
     if operator not in _OPERATORS:
         raise VariableError(f"'is version': unknown operator '{operator}'", hint=" ".join(_OPERATORS))
     kind = version_type or ("strict" if strict else "loose")
@@ -106,7 +112,10 @@ def version(
         hint = did_you_mean(kind, VERSIONS) or ", ".join(VERSIONS)
         raise VariableError(f"'is version': unknown version_type '{kind}'", hint=hint)
     key = VERSIONS[kind]
-    return _OPERATORS[operator](key(str(value)), key(str(other)))
+    try:
+        return _OPERATORS[operator](key(str(value)), key(str(other)))
+    except TypeError:
+        raise VariableError(f"'is version': '{value}' and '{other}' cannot be compared") from None
 
 
 def subset(value: Any, other: Any) -> bool:
@@ -124,8 +133,8 @@ def contains(value: Any, item: Any) -> bool:
 def truthy(value: Any, convert_bool: bool = False) -> bool:
     if convert_bool:
         try:
-            return to_bool(value)
-        except VariableError:
+            return boolean(value)
+        except TypeError:
             pass
     return bool(value)
 
@@ -138,13 +147,36 @@ def nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
+def uri(value: Any, schemes: Any = None) -> bool:
+    """As Ansible's: any text that can be taken apart, with one of `schemes` when some are given."""
+    try:
+        return isinstance(value, str) and (not schemes or urlsplit(value).scheme in schemes)
+    except ValueError:
+        return False
+
+
 def url(value: Any, schemes: Any = None) -> bool:
-    parts = urlsplit(str(value))
-    return bool(parts.scheme and parts.netloc) and (not schemes or parts.scheme in schemes)
+    if not uri(value, schemes):
+        return False
+    parts = urlsplit(value)
+    return bool(parts.netloc or parts.scheme == "file")
 
 
 def urn(value: Any) -> bool:
-    return re.match(r"urn:[a-z0-9][a-z0-9-]{0,31}:.+", str(value), re.IGNORECASE) is not None
+    return uri(value, ["urn"])
+
+
+def vault_encrypted(value: Any) -> bool:
+    """Whether a variable was written as a `!vault` value."""
+    return isinstance(value, Decrypted)
+
+
+def vaulted_file(path: Any) -> bool:
+    try:
+        with open(str(path), "rb") as stream:
+            return stream.read(len(VAULT_HEADER)) == VAULT_HEADER.encode()
+    except OSError as error:
+        raise VariableError(f"'is vaulted_file': {path}: {error.strerror}") from None
 
 
 def defined(value: Any) -> bool:
@@ -177,6 +209,9 @@ TESTS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("nan", "isnan"), nan),
     "url": url,
     "urn": urn,
+    "uri": uri,
+    "vault_encrypted": vault_encrypted,
+    "vaulted_file": vaulted_file,
     **dict.fromkeys(("file", "is_file"), os.path.isfile),
     **dict.fromkeys(("directory", "is_dir"), os.path.isdir),
     **dict.fromkeys(("link", "is_link"), os.path.islink),

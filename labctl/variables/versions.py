@@ -29,9 +29,10 @@ class _Part:
         return hash(self.key)
 
 
-def loose(text: str) -> list[_Part]:
-    """`1.2rc3` as 1, 2, 'rc', 3."""
-    return [_Part(part) for part in re.findall(r"\d+|[A-Za-z]+", text)]
+def loose(text: str) -> list[int | str]:
+    """`1.2rc3` as 1, 2, 'rc', 3. A number and a word at the same place cannot be compared: TypeError."""
+    parts = re.split(r"(\d+|[a-z]+|\.)", text)
+    return [int(part) if part.isdigit() else part for part in parts if part not in ("", ".")]
 
 
 def strict(text: str) -> tuple[int, int, int, tuple[str, int]]:
@@ -52,9 +53,42 @@ def semantic(text: str) -> tuple[int, int, int, bool, list[_Part]]:
     return int(found[1]), int(found[2]), int(found[3]), not before, before
 
 
+_PEP440 = re.compile(
+    r"""v?(?:(\d+)!)?(\d+(?:\.\d+)*)
+        (?:[-_.]?(alpha|beta|preview|pre|a|b|c|rc)[-_.]?(\d*))?
+        ((?:-(?P<bare>\d+))|(?:[-_.]?(?:post|rev|r)[-_.]?(?P<post>\d*)))?
+        (?P<dev>[-_.]?dev[-_.]?(\d*))?
+        (?:\+([a-z0-9]+(?:[-_.][a-z0-9]+)*))?""",
+    re.VERBOSE,
+)
+_STAGES = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
+_LAST = (9, "", 0)
+
+
+def pep440(text: str) -> tuple[Any, ...]:
+    """Python's version numbers: epoch, release, pre-, post- and development releases, local part."""
+    found = _PEP440.fullmatch(text.strip().lower())
+    if found is None:
+        raise VariableError(f"'{text}' is not a version by PEP 440", hint="like 1.2, 1.2rc1 or 1.2.post1")
+    release = [int(part) for part in found[2].split(".")]
+    while release and release[-1] == 0:
+        release.pop()
+    has_post, has_dev = found[5] is not None, found["dev"] is not None
+    post = int(found["bare"] or found["post"] or 0) if has_post else -1
+    dev = (0, int(found[9] or 0)) if has_dev else (1, 0)
+    if found[3]:
+        before: tuple[int, str, int] = (1, _STAGES.get(found[3], found[3]), int(found[4] or 0))
+    else:
+        before = (0, "", 0) if has_dev and not has_post else _LAST
+    parts = re.split(r"[-_.]", found[10]) if found[10] else []
+    local = [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return int(found[1] or 0), release, before, post, dev, local
+
+
 VERSIONS: dict[str, Callable[[str], Any]] = {
     "loose": loose,
     "strict": strict,
     "semver": semantic,
     "semantic": semantic,
+    "pep440": pep440,
 }

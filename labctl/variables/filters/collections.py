@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, pass_environment
-from jinja2.filters import make_attrgetter
+from jinja2.filters import do_unique
 
 from labctl.errors import VariableError
-from labctl.variables.lazy import plain
+
+
+def elements(value: Any, filter_name: str) -> list[Any]:
+    """The members of anything with members: a string's letters, a dict's keys."""
+    if not isinstance(value, Iterable):
+        raise VariableError(f"{filter_name}: needs a list, not {type_name(value)}")
+    return list(value)
 
 
 def as_list(value: Any, filter_name: str) -> list[Any]:
@@ -48,7 +55,7 @@ def items2dict(items: Any, key_name: str = "key", value_name: str = "value") -> 
 def flatten(items: Any, levels: int | None = None, skip_nulls: bool = True) -> list[Any]:
     found: list[Any] = []
     for item in items:
-        if item is None and skip_nulls:
+        if skip_nulls and (item is None or item in ("None", "null")):
             continue
         if isinstance(item, list | tuple):
             deeper = levels is None or levels >= 1
@@ -76,32 +83,47 @@ def _distinct(items: Iterable[Any]) -> list[Any]:
 def unique(
     environment: Environment, items: Any, case_sensitive: bool | None = None, attribute: Any = None
 ) -> list[Any]:
-    if attribute is None and case_sensitive in (None, True):
-        return _distinct(as_list(items, "unique"))
-    lower = (lambda value: value.lower() if isinstance(value, str) else value) if not case_sensitive else None
-    key = make_attrgetter(environment, attribute, postprocess=lower)
-    found: dict[Any, Any] = {}
-    for item in as_list(items, "unique"):
-        found.setdefault(repr(plain(key(item))), item)
-    return list(found.values())
+    """`'A'` and `'a'` are one unless `case_sensitive`."""
+    values = as_list(items, "unique")
+    try:
+        return list(do_unique(environment, values, case_sensitive=bool(case_sensitive), attribute=attribute))
+    except TypeError as error:
+        if case_sensitive is False or attribute:
+            raise VariableError(f"unique: {error}") from None
+        return _distinct(values)
+
+
+def _members(numbers: Callable[[set[Any], set[Any]], set[Any]], *lists: list[Any]) -> list[Any] | None:
+    """The result of an operation of sets, for numbers alone: their order in a set does not change from
+    run to run, as that of strings does."""
+    if all(isinstance(item, int | float) for values in lists for item in values):
+        first, second = (set(values) for values in lists)
+        return list(numbers(first, second))
+    return None
 
 
 def union(first: Any, second: Any) -> list[Any]:
-    return _distinct([*as_list(first, "union"), *as_list(second, "union")])
+    one, two = elements(first, "union"), elements(second, "union")
+    found = _members(operator.or_, one, two)
+    return _distinct([*one, *two]) if found is None else found
 
 
 def intersect(first: Any, second: Any) -> list[Any]:
-    other = as_list(second, "intersect")
-    return _distinct(item for item in as_list(first, "intersect") if item in other)
+    one, two = elements(first, "intersect"), elements(second, "intersect")
+    found = _members(operator.and_, one, two)
+    return _distinct(item for item in one if item in two) if found is None else found
 
 
 def difference(first: Any, second: Any) -> list[Any]:
-    other = as_list(second, "difference")
-    return _distinct(item for item in as_list(first, "difference") if item not in other)
+    one, two = elements(first, "difference"), elements(second, "difference")
+    found = _members(operator.sub, one, two)
+    return _distinct(item for item in one if item not in two) if found is None else found
 
 
 def symmetric_difference(first: Any, second: Any) -> list[Any]:
-    return [*difference(first, second), *difference(second, first)]
+    one, two = elements(first, "symmetric_difference"), elements(second, "symmetric_difference")
+    found = _members(operator.xor, one, two)
+    return [*difference(one, two), *difference(two, one)] if found is None else found
 
 
 def product(*lists: Any, repeat: int = 1) -> Iterator[Any]:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
+from datetime import date
+from datetime import time as clock
 from typing import Any
 
 import yaml
@@ -14,15 +16,28 @@ import yaml
 from labctl.errors import VariableError
 from labctl.variables.lazy import plain
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # The name space of Ansible's to_uuid, so that both give the same identifiers.
 _NAMESPACE = uuid.UUID("361e6d51-faec-444a-9079-341386da8e2e")
 
 
+# Options of Ansible's to_json that no longer choose anything.
+_PROFILES = ("profile", "vault_to_text", "preprocess_unsafe")
+
+
 def to_json(value: Any, **options: Any) -> str:
-    return json.dumps(plain(value), **{"default": str, **options})
+    known = {name: option for name, option in options.items() if name not in _PROFILES}
+    return json.dumps(plain(value), **{"default": _json_value, **known})
+
+
+def _json_value(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date | clock) else str(value)
 
 
 def to_nice_json(value: Any, indent: int = 4, sort_keys: bool = True, **options: Any) -> str:
+    options.pop("separators", None)
     return to_json(value, indent=indent, sort_keys=sort_keys, separators=(",", ": "), **options)
 
 
@@ -33,11 +48,13 @@ def from_json(text: Any) -> Any:
         raise VariableError(f"from_json: not valid JSON: {error}") from None
 
 
-def to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) -> str:
+def to_yaml(value: Any, *_: Any, default_flow_style: bool | None = None, **options: Any) -> str:
+    for name in ("vault_to_text", "redact_sensitive_values", "dump_vault_tags"):
+        options.pop(name, None)
     return str(
         yaml.dump(
             plain(value),
-            Dumper=yaml.SafeDumper,
+            Dumper=_Dumper,
             allow_unicode=True,
             default_flow_style=default_flow_style,
             **options,
@@ -45,17 +62,26 @@ def to_yaml(value: Any, default_flow_style: bool | None = None, **options: Any) 
     )
 
 
-def to_nice_yaml(value: Any, indent: int = 4, default_flow_style: bool = False, **options: Any) -> str:
+def to_nice_yaml(
+    value: Any, indent: int = 4, *_: Any, default_flow_style: bool = False, **options: Any
+) -> str:
     return to_yaml(value, indent=indent, default_flow_style=default_flow_style, **options)
 
 
 def from_yaml(text: Any) -> Any:
-    return from_yaml_all(text)[-1] if isinstance(text, str) and text.strip() else None
+    if not isinstance(text, str):
+        return text
+    documents = from_yaml_all(text)
+    if len(documents) > 1:
+        raise VariableError("from_yaml: the text holds more than one document", hint="from_yaml_all")
+    return documents[0] if documents else None
 
 
-def from_yaml_all(text: Any) -> list[Any]:
+def from_yaml_all(text: Any) -> Any:
+    if not isinstance(text, str):
+        return [] if text is None else text
     try:
-        return list(yaml.safe_load_all(text))
+        return list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise VariableError(f"from_yaml: not valid YAML: {error}") from None
 
@@ -89,7 +115,10 @@ def md5(text: Any) -> str:
 
 
 def to_uuid(text: Any, namespace: Any = _NAMESPACE) -> str:
-    space = namespace if isinstance(namespace, uuid.UUID) else uuid.UUID(str(namespace))
+    try:
+        space = namespace if isinstance(namespace, uuid.UUID) else uuid.UUID(str(namespace))
+    except ValueError:
+        raise VariableError(f"to_uuid: '{namespace}' is no name space: it must be a UUID") from None
     return str(uuid.uuid5(space, str(text)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from labctl.errors import UndefinedVariable, VariableError
+from labctl.errors import UndefinedVariable
 from labctl.variables.lazy import LazyDict, LazyList
 from labctl.variables.undefined import Undefined, is_undefined
 from labctl.variables.unknown import Unknown
@@ -28,15 +28,12 @@ def undef(hint: str | None = None) -> Undefined:
     return Undefined(hint=hint or "mandatory variable has not been overridden")
 
 
+_TRUE = frozenset({"yes", "on", "true", "1"})
+
+
 def to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).lower()
-    if word in ("yes", "on", "true", "1") or value == 1:
-        return True
-    if word in ("no", "off", "false", "0", "", "none") or value == 0:
-        return False
-    raise VariableError(f"bool: '{value}' is neither true nor false", hint="yes/no, on/off, true/false, 1/0")
+    """yes, on, true and 1 are true, in any case; everything else is false."""
+    return str(value).lower() in _TRUE if isinstance(value, str | int) else value == 1
 
 
 def ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> Any:

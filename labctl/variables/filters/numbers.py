@@ -10,11 +10,16 @@ from typing import Any
 
 from labctl.errors import VariableError
 
+_PREFIXES = {
+    name[0].upper(): name for name in ("kilo", "mega", "giga", "tera", "peta", "exa", "zetta", "yotta")
+}
 _UNITS = {unit: 1 << (10 * power) for power, unit in enumerate("BKMGTPEZY")}
 
 
 def human_readable(size: Any, isbits: bool = False, unit: str | None = None) -> str:
     """`1536` -> "1.50 KB". Factors are 1024."""
+    if not isinstance(size, int | float):
+        raise VariableError(f"human_readable: '{size}' is not a number", hint="convert it: | int")
     count = float(size)
     letter = "b" if isbits else "B"
     for name, factor in sorted(_UNITS.items(), key=lambda item: -item[1]):
@@ -27,30 +32,40 @@ def human_readable(size: Any, isbits: bool = False, unit: str | None = None) -> 
 
 def human_to_bytes(size: Any, default_unit: str | None = None, isbits: bool = False) -> int:
     """`"10M"` -> 10485760."""
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", str(size))
-    letter = (found[2] or default_unit or "B")[:1].upper() if found else ""
-    wrong_case = found is not None and len(found[2]) == 2 and found[2][1] not in ("b" if isbits else "B")
-    if found is None or letter not in _UNITS or wrong_case:
-        raise VariableError(f"human_to_bytes: '{size}' is not a size", hint="like 10M, 1.5G or 4096")
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)(?:\s*([A-Za-z]+))?\s*", str(size))
+    unit = ((found[2] or default_unit or "B") if found else "") or "?"
+    letter = unit[0].upper()
+    word = f"{_PREFIXES.get(letter, '')}{'bit' if isbits else 'byte'}"
+    short = ("" if letter == "B" else letter) + ("b" if isbits else "B")
+    if found is None or letter not in _UNITS or (len(unit) > 1 and unit != short and unit.lower() != word):
+        hint = "like 10Mb, 1.5G or 4096" if isbits else "like 10M, 1.5GB or 4096"
+        raise VariableError(f"human_to_bytes: '{size}' is not a size", hint=hint)
     return round(float(found[1]) * _UNITS[letter])
 
 
+def _checked(name: str, compute: Callable[[], float]) -> float:
+    try:
+        return compute()
+    except (TypeError, ValueError) as error:
+        raise VariableError(f"{name}: {error}", hint="it takes numbers") from None
+
+
 def logarithm(value: Any, base: float = math.e) -> float:
-    return math.log10(value) if base == 10 else math.log(value, base)
+    return _checked("log", lambda: math.log10(value) if base == 10 else math.log(value, base))
 
 
 def power(value: Any, exponent: Any) -> float:
-    return math.pow(value, exponent)
+    return _checked("pow", lambda: math.pow(value, exponent))
 
 
 def root(value: Any, base: float = 2) -> float:
-    return math.sqrt(value) if base == 2 else math.pow(value, 1.0 / float(base))
+    return _checked("root", lambda: math.sqrt(value) if base == 2 else math.pow(value, 1.0 / float(base)))
 
 
 def choose(end: Any, start: int | None = None, step: int | None = None, seed: Any = None) -> Any:
     """A random number below `end`, or a random item of a list; the same for the same `seed`."""
     chance = random.Random(seed) if seed is not None else random.SystemRandom()
-    if isinstance(end, int) and not isinstance(end, bool):
+    if isinstance(end, int):
         return chance.randrange(start or 0, end, step or 1)
     if not isinstance(end, Sequence) or start is not None or step is not None:
         raise VariableError("random: takes an integer (with start, step) or a list")
@@ -61,7 +76,7 @@ def choose(end: Any, start: int | None = None, step: int | None = None, seed: An
 
 def shuffle(items: Any, seed: Any = None) -> list[Any]:
     shuffled = list(items)
-    (random.Random(seed) if seed is not None else random.SystemRandom()).shuffle(shuffled)
+    (random.Random(seed) if seed else random.SystemRandom()).shuffle(shuffled)
     return shuffled
 
 

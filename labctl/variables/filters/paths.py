@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import ntpath
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,9 @@ from labctl.errors import VariableError, did_you_mean
 
 
 def path_join(parts: Any) -> str:
-    return os.path.join(*parts) if isinstance(parts, list | tuple) else str(os.path.join(parts))
+    if not isinstance(parts, str | list | tuple):
+        raise VariableError(f"path_join: needs a list of strings, not {type(parts).__name__}")
+    return str(parts) if isinstance(parts, str) else os.path.join(*parts)
 
 
 def relpath(path: str, start: str = os.curdir) -> str:
@@ -21,6 +24,10 @@ def relpath(path: str, start: str = os.curdir) -> str:
 
 def splitext(path: str) -> list[str]:
     return list(os.path.splitext(path))
+
+
+def win_splitdrive(path: str) -> list[str]:
+    return list(ntpath.splitdrive(path))
 
 
 def fileglob(pattern: str) -> list[str]:
@@ -49,6 +56,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "splitext": splitext,
     "normpath": os.path.normpath,
     "commonpath": os.path.commonpath,
+    "win_basename": ntpath.basename,
+    "win_dirname": ntpath.dirname,
+    "win_splitdrive": win_splitdrive,
     "fileglob": fileglob,
     "urlsplit": split_url,
     "urldecode": unquote_plus,

@@ -80,7 +80,9 @@ def quote(value: Any) -> str:
 
 
 def split(value: Any, separator: str | None = None, maxsplit: int = -1) -> list[str]:
-    return str(value).split(separator, maxsplit)
+    if not isinstance(value, str):
+        raise VariableError(f"split: needs a string, not {type(value).__name__}")
+    return value.split(separator, maxsplit)
 
 
 def comment(

@@ -25,7 +25,7 @@ Lookup = Callable[..., list[Any]]
 
 
 def env(_scope: Scope, terms: list[Any], *, default: Any = "") -> list[Any]:
-    return [os.environ.get(str(term), default) for term in terms]
+    return [os.environ.get(name, default) for term in terms for name in str(term).split()[:1]]
 
 
 def items(_scope: Scope, terms: list[Any]) -> list[Any]:
@@ -51,27 +51,28 @@ def indexed_items(scope: Scope, terms: list[Any]) -> list[Any]:
 def nested(_scope: Scope, terms: list[Any]) -> list[Any]:
     if not terms:
         raise VariableError("needs at least one list")
-    lists: Iterable[list[Any]] = (term if isinstance(term, list) else [term] for term in terms)
+    lists: Iterable[Iterable[Any]] = (term if isinstance(term, Iterable) else [term] for term in terms)
     return [flatten(list(row), levels=1, skip_nulls=False) for row in itertools.product(*lists)]
 
 
 def together(_scope: Scope, terms: list[Any]) -> list[Any]:
-    lists = (term if isinstance(term, list) else [term] for term in terms)
+    if not terms:
+        raise VariableError("needs at least one list")
+    lists = (term if isinstance(term, Iterable) else [term] for term in terms)
     return [list(row) for row in itertools.zip_longest(*lists)]
 
 
-def subelements(_scope: Scope, terms: list[Any]) -> list[Any]:
+def subelements(_scope: Scope, terms: list[Any], *, skip_missing: Any = False) -> list[Any]:
     if not 2 <= len(terms) <= 3 or not isinstance(terms[1], str):
         raise VariableError(
             "needs a list or dict, and the name of a key", hint="query('subelements', users, 'keys')"
         )
-    skip = bool(terms[2].get("skip_missing", False)) if len(terms) == 3 else False
+    skip = bool(terms[2].get("skip_missing", skip_missing)) if len(terms) == 3 else bool(skip_missing)
     return pairs_of_subelements(terms[0], terms[1], skip)
 
 
 def random_choice(_scope: Scope, terms: list[Any]) -> list[Any]:
-    choices = flatten(terms, levels=1)
-    return [random.SystemRandom().choice(choices)] if choices else []
+    return [random.SystemRandom().choice(terms)] if terms else []
 
 
 def variables(scope: Scope, terms: list[Any], *, default: Any = missing) -> list[Any]:
