@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from labctl.errors import TaskFailed, TaskTimeout
+from labctl.errors import NodeError, TaskFailed, TaskTimeout
 from labctl.node.api import Completed
 from labctl.task_types import Change, Context
 
@@ -35,9 +35,10 @@ def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, An
         raise TaskTimeout(
             f"the command was killed after {done.end - done.start:.1f} s", **found, timedout=True
         )
+    found["msg"] = ""
     if done.rc:
         found["failed"] = True
-        found["msg"] = f"killed by signal {-done.rc}" if done.rc < 0 else f"non-zero return code {done.rc}"
+        found["msg"] = f"killed by signal {-done.rc}" if done.rc < 0 else "non-zero return code"
     return found
 
 
@@ -55,12 +56,18 @@ def words(line: str) -> list[str]:
 
 def unnecessary(reason: str, command: Any) -> dict[str, Any]:
     """The values of a command that `creates` or `removes` made unnecessary."""
+    said = f"skipped, since {reason}"
     return {
         "cmd": command,
         "rc": 0,
-        "stdout": f"skipped, since {reason}",
+        "stdout": said,
+        "stdout_lines": [said],
         "stderr": "",
-        "msg": f"not run, since {reason}",
+        "stderr_lines": [],
+        "start": None,
+        "end": None,
+        "delta": None,
+        "msg": f"Did not run command since {reason}",
         "changed": False,
     }
 
@@ -85,12 +92,51 @@ def run(
         ctx.job.command, ctx.job.strip = command, strip
     text = command if isinstance(command, str) else " ".join(map(str, command))
     reason = f"'{_short(text)}' is not run in a dry run"
-    done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)
+    try:
+        done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)
+    except NodeError as error:
+        return _not_started(error, command)
     if done is None:
         return {"cmd": command}
     if done.skipped:
         return unnecessary(done.skipped, command)
     return values(done, command, strip=strip)
+
+
+def must(ctx: Context, argv: Sequence[str], *, stdin: bytes = b"", **values: Any) -> Completed:
+    """Run a program that has to succeed: TaskFailed with its own last words, and these values, when it does not.
+    A program that is not there fails the same way."""
+    try:
+        done = ctx.node.run(argv, stdin=stdin, timeout=ctx.timeout, output=ctx.output)
+    except NodeError as error:
+        if error.errno_name != "ENOENT":
+            raise
+        raise TaskFailed(f"{ctx.host} has no program '{argv[0]}'", **values) from None
+    if done.timed_out:
+        raise TaskTimeout(
+            f"'{_short(' '.join(argv))}' did not end within {done.end - done.start:.0f} s", **values
+        )
+    if done.rc:
+        said = (
+            done.error_text().strip() or done.text().strip()
+        ) or f"'{argv[0]}' ended with status {done.rc}"
+        raise TaskFailed(said, rc=done.rc, **values)
+    return done
+
+
+def spoken(done: Completed | None) -> dict[str, Any]:
+    """What a program said, as Ansible's task types return it; nothing where it said nothing."""
+    found: dict[str, Any] = {}
+    for name, text in (("stdout", done.text()), ("stderr", done.error_text())) if done else ():
+        if text:
+            found |= {name: text, f"{name}_lines": text.splitlines()}
+    return found
+
+
+def _not_started(error: NodeError, command: Any) -> dict[str, Any]:
+    """The values of a command that could not be started: its program or its folder is not there."""
+    said = {"stdout": "", "stdout_lines": [], "stderr": "", "stderr_lines": []}
+    return {"cmd": command, "rc": 2, **said, "msg": error.message, "failed": True, "changed": False}
 
 
 def _short(text: str) -> str:

@@ -238,10 +238,23 @@ def test_apts_simulation_is_read(monkeypatch):
 
 def service(node, manager="init.d", **state):
     state = {"manager": manager, "found": True, "running": True, "enabled": True, "status": "", **state}
-    node.on_call("services", "state", lambda name: dict(state))
+    unit = {
+        "systemctl": True,
+        "booted": True,
+        "init": "systemd",
+        "file": "enabled",
+        "enabled": True,
+        "script": False,
+    }
+    unit |= {"names": [], "status": {"LoadState": "loaded"}}
+    state["unit"] = unit
 
     def act(running):
         state["running"] = running
+        unit["status"]["ActiveState"] = "active" if running else "inactive"
+
+    act(state["running"])
+    node.on_call("services", "state", lambda name: dict(state))
 
     return act
 
@@ -296,7 +309,7 @@ def test_service_that_ends_at_once_is_a_failure(do, node):
 def test_service_that_is_not_there(do, node):
     service(node, found=False, running=None, names=["containerd", "ssh"])
     result = do("service", name="containrd", state="started")
-    assert "no service 'containrd'" in result.values["msg"]
+    assert "requested service containrd" in result.values["msg"]
     assert "did you mean 'containerd'" in result.values["msg"]
     assert do("service", name="containrd", state="started", check=True).status is Status.UNKNOWN
 
@@ -307,15 +320,27 @@ def test_service_without_a_manager(do, node):
 
 
 def test_systemds_words_are_read(monkeypatch):
-    text = "LoadState=loaded\nActiveState=activating\nSubState=start\nUnitFileState=static\n"
-    monkeypatch.setattr(services, "_run", lambda argv: SimpleNamespace(returncode=0, stdout=text, stderr=""))
-    assert services._systemd("x") == {
+    show = (
+        "LoadState=loaded\nActiveState=activating\nSubState=start\nUnitFileState=static\n"
+        "ExecStart={ path=/bin/x ;\n argv[]=/bin/x }\nId=x.service\n"
+    )
+
+    def said(argv):
+        return SimpleNamespace(returncode=0, stdout="static\n" if "is-enabled" in argv else show, stderr="")
+
+    monkeypatch.setattr(services, "_run", said)
+    monkeypatch.setattr(services.os, "access", lambda *_: True)
+    monkeypatch.setattr(services.os.path, "isdir", lambda _: True)
+    found = services._systemd("x")
+    assert {name: found[name] for name in ("manager", "found", "running", "enabled", "status")} == {
         "manager": "systemd",
         "found": True,
         "running": True,
         "enabled": None,
         "status": "activating (start)",
     }
+    assert found["unit"]["status"]["ExecStart"] == "{ path=/bin/x ;\n argv[]=/bin/x }"
+    assert found["unit"]["status"]["Id"] == "x.service"
 
 
 # mount
