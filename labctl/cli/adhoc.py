@@ -64,7 +64,7 @@ def execute(
         )
         code = result.exit_code
     finally:
-        if code == 0:
+        if code in (0, 3):
             shutil.rmtree(root, ignore_errors=True)
         else:
             sys.stderr.write(f"journal: {root}\n")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labctl import configuration
 from labctl.cli import passwords
 from labctl.errors import UsageError
 from labctl.events import Bus, Kind, Subscriber
@@ -25,18 +26,20 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _DEFAULT_INVENTORY = Path("inventories/lab")
+_ANSIBLE_INVENTORY = Path("/etc/ansible/hosts")
 
 
 def add_inventory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-i",
         "--inventory",
+        "--inventory-file",
         action="append",
         default=[],
         metavar="SOURCE",
         help="inventory file or folder, or 'host,' (default: $LABCTL_INVENTORY, else inventories/lab)",
     )
-    parser.add_argument("-l", "--limit", metavar="PATTERN", help="only these of the hosts")
+    parser.add_argument("-l", "--limit", metavar="PATTERN", help="only these of the hosts; @FILE lists them")
     passwords.add_vault(parser)
 
 
@@ -59,7 +62,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
     )
     parser.add_argument(
-        "-f", "--forks", type=_count, default=10, metavar="N", help="hosts at once (default 10)"
+        "-f", "--forks", type=_count, metavar="N", help="hosts at once (default 10)"
     )
     parser.add_argument(
         "-C",
@@ -70,14 +73,39 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         help="say what would change and what cannot be known; change nothing",
     )
     parser.add_argument("-D", "--diff", action="store_true", help="show what changes in files")
+    parser.add_argument(
+        "-M",
+        "--module-path",
+        action="append",
+        default=[],
+        metavar="FOLDERS",
+        help="further folders of task types, with ':' between them",
+    )
+    parser.add_argument(
+        "--flush-cache",
+        action="store_true",
+        help="gather facts anew (always so: labctl keeps them for one run)",
+    )
     add_output(parser)
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+OUTPUTS = ("live", "plain", "dense", "json", "yaml", "junit")
+
+
+def add_output(parser: argparse.ArgumentParser, choices: Sequence[str] = OUTPUTS) -> None:
     parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="more; results at -v, paths at -vv"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="more: results (-v), where tasks stand (-vv), also of loops (-vvv), connections (-vvvv)",
     )
-    parser.add_argument("--output", choices=("plain", "live", "json"), help="default: live on a terminal")
+    parser.add_argument(
+        "--output",
+        choices=choices,
+        metavar="FORM",
+        help=f"{', '.join(choices)} (default: live on a terminal, else plain)",
+    )
 
 
 def _seconds(text: str) -> float:
@@ -97,17 +125,19 @@ def _count(text: str) -> int:
 
 
 def inventory_sources(args: argparse.Namespace) -> list[str]:
-    """-i, else $LABCTL_INVENTORY, else inventories/lab of this folder. UsageError when there is none."""
+    """-i, else $LABCTL_INVENTORY, else what Ansible's settings name, else inventories/lab of this folder, else
+    /etc/ansible/hosts, else none: localhost is always there."""
     if args.inventory:
         return [own_or_builtin(source) for source in args.inventory]
     if chosen := os.environ.get("LABCTL_INVENTORY"):
         return [chosen]
-    if _DEFAULT_INVENTORY.exists():
-        return [str(_DEFAULT_INVENTORY)]
-    raise UsageError(
-        "no inventory",
-        hint="name one with -i FILE or $LABCTL_INVENTORY; -i inventories/lab is the embedded lab",
-    )
+    configured = configuration.current()
+    text = configured.text("inventory") or ""
+    if text.endswith(","):
+        return [text]
+    if paths := configured.paths("inventory", ","):
+        return [str(path) for path in paths]
+    return [str(path) for path in (_DEFAULT_INVENTORY, _ANSIBLE_INVENTORY) if path.exists()][:1]
 
 
 def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
@@ -122,21 +152,38 @@ def console(args: argparse.Namespace) -> Subscriber:
     """The renderer the user wants: live on a terminal, else plain; NO_COLOR is respected."""
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     wanted = args.output or ("live" if terminal else "plain")
-    if wanted == "json":
-        from labctl.console.jsonl import JsonLines
-
-        return JsonLines(sys.stdout)
+    if wanted in ("json", "yaml", "junit"):
+        return _document(wanted)
     colour = terminal and not no_colour()
-    if wanted == "live" and terminal:
+    if wanted == "live" and terminal and not getattr(args, "step", False):
         from labctl.console.live import LiveConsole
 
         return LiveConsole(verbosity=args.verbose, colour=colour)
     import shutil
 
+    width = shutil.get_terminal_size((80, 24)).columns
+    if wanted == "dense":
+        from labctl.console.dense import DenseConsole
+
+        return DenseConsole(_print, verbosity=args.verbose, colour=colour, width=width)
     from labctl.console.plain import PlainConsole
 
-    width = shutil.get_terminal_size((80, 24)).columns
     return PlainConsole(_print, verbosity=args.verbose, colour=colour, width=width)
+
+
+def _document(form: str) -> Subscriber:
+    """What other programs read on stdout."""
+    if form == "json":
+        from labctl.console.jsonl import JsonLines
+
+        return JsonLines(sys.stdout)
+    if form == "yaml":
+        from labctl.console.yamldoc import YamlDocument
+
+        return YamlDocument(sys.stdout)
+    from labctl.console.junit import Junit
+
+    return Junit(sys.stdout.write)
 
 
 def no_colour() -> bool:
@@ -165,7 +212,7 @@ def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
 
         lab.up(progress)
         for node in spec.nodes:
-            inventory.hosts[node].vars.update(lab.connection(node))
+            inventory.tell(node, lab.connection(node))
         started.append(str(spec.path))
     return started
 
@@ -176,25 +223,27 @@ def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
 
     passwords.unlock(args)
     extra_vars = parse_extra_vars(args.extra_vars)
+    said = configuration.current()
     passwords.learn(extra_vars)
     return RunOptions(
-        forks=args.forks,
+        forks=args.forks or said.number("forks") or 10,
         limit=args.limit,
-        tags=split_tags(getattr(args, "tags", [])),
-        skip_tags=split_tags(getattr(args, "skip_tags", [])),
+        tags=split_tags(getattr(args, "tags", []) or [said.text("run_tags") or ""]),
+        skip_tags=split_tags(getattr(args, "skip_tags", []) or [said.text("skip_tags") or ""]),
         check=args.check,
-        diff=args.diff,
+        diff=args.diff or bool(said.boolean("diff")),
         verbosity=args.verbose,
-        user=args.user,
-        private_key=args.private_key,
-        connect_timeout=args.timeout,
-        become=args.become,
-        become_user=args.become_user,
-        become_method=args.become_method,
+        user=args.user or said.text("remote_user"),
+        private_key=args.private_key or next(map(str, said.paths("private_key_file")), None),
+        connect_timeout=args.timeout or said.number("timeout"),
+        become=args.become or bool(said.boolean("become")),
+        become_user=args.become_user or said.text("become_user"),
+        become_method=args.become_method or said.text("become_method"),
         become_password=passwords.become_password(args),
         extra_vars=extra_vars,
         start_at_task=getattr(args, "start_at_task", None),
         force_handlers=getattr(args, "force_handlers", False),
+        step=getattr(args, "step", False),
         root=Path.cwd(),
         argv=tuple(passwords.hide(_SECRET.sub(r"\1********", word)) for word in argv),
         ask=_ask if sys.stdin.isatty() else None,

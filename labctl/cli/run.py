@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from labctl.task_types import Registry
 
 if TYPE_CHECKING:
     from labctl.engine import RunOptions
+    from labctl.engine.resume import Earlier
     from labctl.errors import Mark
     from labctl.inventory import Inventory
     from labctl.playbook import Play, Playbook
@@ -74,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     from labctl.cli import listing
     from labctl.playbook import load_playbook
 
-    options = common.options(args, sys.argv[1:])
+    earlier = _earlier(args)
+    if not args.playbooks:
+        raise UsageError("which playbook? none is named", hint="labctl run PLAYBOOK -i INVENTORY")
+    options = replace(common.options(args, sys.argv[1:]), resume=earlier.folder if earlier else None)
     sources, inventory = common.load_inventory(args)
     playbooks = [own_or_builtin(name) for name in args.playbooks]
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
@@ -99,6 +104,28 @@ def _check_names(book: Playbook, inventory: Inventory, options: RunOptions, *, u
     book.warnings += names.unknown()
     if unused:
         book.warnings += names.unused()
+
+
+def _earlier(args: argparse.Namespace) -> Earlier | None:
+    """The run to resume; what the command line leaves open is as it was there."""
+    if args.resume is None:
+        return None
+    from labctl.engine import resume
+
+    earlier = resume.find(args.resume, Path.cwd())
+    head = earlier.head
+    was = [str(name) for name in head.get("playbooks", ())]
+    if [*map(os.path.realpath, args.playbooks or was)] != [*map(os.path.realpath, was)]:
+        raise UsageError(f"--resume: {earlier.folder.name} was a run of {', '.join(was)}")
+    args.playbooks = args.playbooks or was
+    args.inventory = args.inventory or head.get("inventory") or []
+    args.limit = args.limit or head.get("limit")
+    if not (args.tags or args.skip_tags):
+        args.tags, args.skip_tags = head.get("tags") or [], head.get("skip_tags") or []
+    told = any(word.startswith(("-e", "--extra-vars")) for word in head.get("argv", ()))
+    if told and not args.extra_vars:
+        sys.stderr.write("[WARNING]: the run to resume was given variables with -e, and this one is not\n")
+    return earlier
 
 
 def registry_for(playbooks: list[Path], further: Sequence[str] = ()) -> Registry:

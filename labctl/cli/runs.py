@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from labctl.console.text import duration
+from labctl.engine.resume import Earlier
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("runs", help="list the runs made here")
+    parser = commands.add_parser(
+        "runs",
+        help="list the runs made here",
+        description="The runs made here: when, how they ended, how long they took, their folders. One with"
+        " '--resume' after it can be gone on with: labctl run --resume ID",
+    )
     parser.add_argument("-n", "--number", type=int, default=20, help="how many of the newest (default 20)")
 
 
@@ -36,5 +42,6 @@ def _line(folder: Path) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(started)) if started else "?"
     took = duration(ended - started) if started and ended else "not ended"
     how = {0: "ok", 2: "failed", 4: "unreachable", 130: "interrupted", None: "-"}.get(code, f"exit {code}")
+    resumable = "  --resume" if Earlier.of(folder).reason is None else ""
     report = "  report" if (folder / "report.json").exists() else ""
-    return f"{when}  {how:<12} {took:>12}  {folder}{report}"
+    return f"{when}  {how:<12} {took:>12}  {folder}{report}{resumable}"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from labctl import vault
 from labctl.engine import settings
 from labctl.engine.background import DetachingNode
+from labctl.engine.looks import Looks, WatchedNode
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline, SessionNode
@@ -25,7 +26,6 @@ from labctl.playbook.tree import Task
 from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text
-
 
 # The environment may hold secrets, so it comes on standard input, and no process list ever shows it. `read`
 # takes no more than its lines; the rest is the command's own input.
@@ -64,6 +64,8 @@ class RunContext:
     label: str
     secrets: frozenset[str] = frozenset()
     job: Job | None = None
+    lasting: bool = False
+    looks: Looks = field(default_factory=Looks)
     run_dir: Path = field(init=False)
     playbook_dir: Path = field(init=False)
     verbosity: int = field(init=False)
@@ -105,6 +107,11 @@ class RunContext:
         return replace(self, job=job, _nodes={self.host: node})
 
     @property
+    def local(self) -> bool:
+        """Whether the task acts on the machine labctl runs on."""
+        return not self.looks.empty and self.access.settings.connection == "local"
+
+    @property
     def node(self) -> Node:
         return self._node(self.host, self.access)
 
@@ -127,14 +134,13 @@ class RunContext:
                 self.deadline,
                 self.environment,
             )
-        return self._nodes[host]
+        return WatchedNode.over(self._nodes[host], self.looks) if self.check else self._nodes[host]
 
     def shell(
         self, command: str, *, stdin: bytes = b"", timeout: float | None = None, output: Output | None = None
     ) -> Completed:
         left = self.deadline.left
         limit = timeout if left is None else left if timeout is None else min(timeout, left)
-        exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self.environment.items())
         with self.deadline.call(self.host):
             done = self.scopes.run.connections.shell(
                 self.access.settings,
@@ -208,6 +214,8 @@ class RunContext:
             self._emit(Kind.WARNING, message=hide(message, self.secrets), mark=str(self.mark or ""))
 
     def on_close(self, close: Callable[[], str | None]) -> None:
+        self.lasting = True
+
         def undo() -> str | None:
             self.deadline.begin_clean_up()
             return close()
@@ -216,6 +224,4 @@ class RunContext:
 
     def _emit(self, kind: Kind, **data: Any) -> None:
         play = self.task.play
-        self.scopes.run.bus.emit(
-            kind, play=play.name or str(play.hosts), task=self.label, host=self.state.name, **data
-        )
+        self.scopes.run.bus.emit(kind, play=play.title(), task=self.label, host=self.state.name, **data)

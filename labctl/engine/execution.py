@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labctl.engine import background, driver, results, settings
+from labctl.engine import background, driver, settings
 from labctl.engine.background import Async
 from labctl.engine.context import RunContext
 from labctl.engine.outcome import Outcome
@@ -52,12 +52,15 @@ class Execution:
             return background.run(wanted, task_type, args, context, self.run.jobs)
         with self.run.watchdog.watching(context.deadline, [context.host]):
             result = driver.execute(task_type, args, context)
-        if result.failed and context.check and self.state.uncertain and not task_type.on_controller:
-            said = result.values.get("msg", "it failed")
-            result = results.unknown(
-                f"it fails as things are ({said}), but tasks before it would change this host"
-            )
-        return result
+            context.end_output()
+        outcome.lasting = outcome.lasting or context.lasting
+        if not context.check or task_type.on_controller:
+            return result
+        harmless = list(task.changed_when or ()) == [False]
+        machine = "this machine" if context.local else context.host
+        return self.run.expected.judge(
+            machine, self.step.label, args, context.looks, result, harmless=harmless
+        )
 
     def _async(self, scope: Scope) -> Async | None:
         task = self.step.task

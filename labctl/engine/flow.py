@@ -6,8 +6,8 @@ state is changed here, in the thread that walks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from labctl.engine import blocks, includes, meta, settings
@@ -20,6 +20,7 @@ from labctl.engine.task import HostTask, Outcome
 from labctl.errors import LabctlError, Mark
 from labctl.events import Kind, Status
 from labctl.playbook import selected
+from labctl.playbook.start import starts_at
 from labctl.playbook.tree import Block, Entry, Handler, Keywords, Play, Task
 from labctl.variables import Scope, contains_unknown, shown
 
@@ -41,7 +42,7 @@ class Flow:
         self.run = run
         self.pool = pool or run.pool
         self.play = play
-        self.play_name = play.name or str(play.hosts)
+        self.play_name = play.title()
         self.scopes = scopes
         self.batch = list(batch)
         self.handlers = Handlers(play)
@@ -66,23 +67,32 @@ class Flow:
         step = Step(task, self._label(task, hosts[0], frame), frame)
         first = self.scopes.scope(hosts[0], task, frame)
         once = settings.lenient(task, "run_once", first)
-        acting = hosts[:1] if once or (task.task_type and task.task_type.run_once) else hosts
+        acting = hosts
+        if once or (task.task_type and task.task_type.run_once):
+            acting = [hosts[self.run.history.actor(task, [host.name for host in hosts])]]
         if task.action == "meta":
             meta.run(self, step, hosts)
             return
-        self.start(step, acting)
+        if not self.run.stepper.allows(step.label):
+            return
+        known = [] if task.dynamic else self.run.history.begin(task, [host.name for host in acting])
+        if task.dynamic or (fresh := [h for h, (_, past) in zip(acting, known, strict=True) if not past]):
+            self.start(step, acting if task.dynamic else fresh)
         # A notification is spent when its handler starts, so that it can be notified again.
         reasons = [self.handlers.take(host, task) if isinstance(task, Handler) else None for host in acting]
         if task.dynamic:
             includes.run(self, step, acting, hosts)
             return
-        jobs = [
-            HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
-            for host, reason in zip(acting, reasons, strict=True)
+        jobs: list[Callable[[], Outcome]] = [
+            partial(lambda outcome: outcome, past)
+            if past
+            else HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
+            for host, reason, (_begun, past) in zip(acting, reasons, known, strict=True)
         ]
 
         def done(index: int, outcome: Outcome) -> None:
-            self._apply(step, acting[index], outcome, hosts if once else [acting[index]])
+            status = self._apply(step, acting[index], outcome, hosts if once else [acting[index]])
+            self.run.history.progress.ended(known[index][0], task, step.label, outcome, status)
 
         throttle = settings.number(task, "throttle", first)
         self.pool.run(jobs, done, limit=int(throttle) if throttle else None)
@@ -118,14 +128,13 @@ class Flow:
         if not selected(tags, options.tags, options.skip_tags):
             return False
         if not self.run.started and options.start_at_task is not None:
-            wanted = options.start_at_task
-            names = (task.name or "", task.label())
-            self.run.started = wanted in names or any(fnmatchcase(name, wanted) for name in names)
-        return self.run.started or task.action == "meta" or "always" in tags
+            self.run.started = starts_at(task, options.start_at_task)
+        implicit = task.mark is self.play.mark  # the gathering of facts
+        return self.run.started or implicit
 
     # what became of it
 
-    def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> None:
+    def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> Status:
         """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
         task = step.task
         for each in hosts:
@@ -141,9 +150,7 @@ class Flow:
         if task.action == "setup" and outcome.facts:
             host.gathered = True
         self._notify(task, outcome, hosts)
-        if (outcome.result.changed or outcome.result.is_unknown) and self.run.options.check:
-            host.uncertain = host.uncertain or not (task.task_type and task.task_type.on_controller)
-        self.record(step, host, outcome)
+        return self.record(step, host, outcome)
 
     def _notify(self, task: Task, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         for name in outcome.notify:
@@ -153,9 +160,11 @@ class Flow:
                 for handler in self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain):
                     self.emit(Kind.NOTIFY, task=task.label(), host=host.name, handler=handler.label())
 
-    def record(self, step: Step, host: HostState, outcome: Outcome) -> None:
-        """Count and report a result, and take the host out of the walk when it failed."""
+    def record(self, step: Step, host: HostState, outcome: Outcome) -> Status:
+        """Count and report a result, and take the host out of the walk when it failed. What it came to, after
+        ignore_errors and rescue."""
         status = outcome.result.status
+        counted = dict(host.stats)
         if status in (Status.FAILED, Status.UNREACHABLE):
             status = self._failed(host, outcome, step.frame)
         elif status is Status.CHANGED:
@@ -168,7 +177,11 @@ class Flow:
                 "action": step.task.action,
             }
             host.registered["ansible_failed_result"] = outcome.result.values
-        self._emit_result(step, host, outcome, status)
+        if outcome.past:
+            host.stats = counted
+        else:
+            self._emit_result(step, host, outcome, status)
+        return status
 
     def _failed(self, host: HostState, outcome: Outcome, frame: Frame) -> Status:
         """Whether a failure is ignored, rescued, or the host's end in this play."""
@@ -238,12 +251,9 @@ class Flow:
     # handlers
 
     def flush(self, hosts: Sequence[HostState]) -> None:
-        """Run notified handlers, in the order they are defined; what they notify in turn runs too, each
-        handler once."""
-        done: set[int] = set()
-        while pending := [h for h in self.handlers.pending(hosts) if id(h) not in done]:
-            handler = pending[0]
-            done.add(id(handler))
+        """Run notified handlers, in the order they are defined; a handler that one behind it notifies runs
+        at the next flush."""
+        for handler in self.handlers.flushed(hosts, self.scope(hosts[0])):
             notified = [host for host in hosts if host.alive and self.handlers.waits(host, handler)]
             if notified:
                 self.task(handler, notified, Frame())

@@ -16,6 +16,7 @@ from labctl.errors import LabctlError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
 from labctl.playbook import load_role, load_tasks
 from labctl.playbook.tree import Entry, Handler, Task, walk
+from labctl.task_types import to_bool
 from labctl.variables import Scope
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _walk(
             flow.record(step, host, Outcome(results.of_error(error)))
         flow.after(step, hosts, hosts)
         return
+    flow.run.history.loaded(step.task, loaded[key])
     flow.emit(Kind.INCLUDE, task=step.label, file=what, hosts=[host.name for host in hosts])
     for host in hosts:
         host.count(str(Status.OK))
@@ -145,6 +147,6 @@ def _load(flow: Flow, task: Task, include: _Include) -> list[Entry]:
     role, entries = load_role(arguments, registry, parent=task)
     for each in role.with_dependencies():
         flow.handlers.add([entry for entry in walk(each.handlers) if isinstance(entry, Handler)])
-        if include.arguments.get("public"):
-            flow.scopes.public_roles.append(each)
+    role.public = to_bool(include.arguments.get("public") or False)
+    flow.scopes.add_role(role)
     return entries

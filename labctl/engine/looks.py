@@ -57,6 +57,7 @@ class Looks:
 
     def command(self, argv: list[str]) -> None:
         """A command was run that only reads."""
+        self.surveys.add(argv[0])
         for word in argv[1:]:
             if is_path(word):
                 self.path(word, deep=True)

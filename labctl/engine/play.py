@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labctl import vault, yaml
+from labctl import configuration, vault, yaml
 from labctl.engine import settings
 from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
@@ -17,6 +17,7 @@ from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import LabctlError, Mark, PlaybookError, UsageError
 from labctl.events import Kind
 from labctl.playbook import Entry, Play, Task
+from labctl.playbook.start import may_start
 from labctl.task_types import describe
 from labctl.variables import Scope, load_vars_files
 
@@ -30,8 +31,8 @@ def run(shared: Run, play: Play) -> bool:
     hosts = _hosts(shared, play)
     shared.bus.emit(
         Kind.PLAY_START,
-        play=_name(play),
-        name=_name(play),
+        play=play.title(),
+        name=play.title(),
         hosts=[host.name for host in hosts],
         path=f"{play.mark.file}:{play.mark.line}",
     )
@@ -44,10 +45,6 @@ def run(shared: Run, play: Play) -> bool:
         if not _run_batch(shared, play, scopes, batch):
             return False
     return True
-
-
-def _name(play: Play) -> str:
-    return str(play.name or play.hosts)
 
 
 def _hosts(shared: Run, play: Play) -> list[HostState]:
@@ -131,7 +128,8 @@ def _size(step: Any, total: int, mark: Any) -> int:
 
 
 def _run_batch(shared: Run, play: Play, scopes: Scopes, batch: Sequence[HostState]) -> bool:
-    strategy = settings.text(play, "strategy", scopes.scope(batch[0])) or "linear"
+    configured = configuration.current().text("strategy")
+    strategy = settings.text(play, "strategy", scopes.scope(batch[0])) or configured or "linear"
     strategy = strategy.removeprefix("ansible.builtin.")
     if strategy in _PARALLEL:
         flows = [Flow(shared, play, scopes, [host], pool=Inline(shared.stop)) for host in batch]
@@ -185,11 +183,15 @@ def _read_files(flow: Flow, host: HostState) -> None:
 
 
 def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
-    """Facts of hosts whose facts are not known yet, unless the play says no."""
+    """Facts of the play's hosts, unless it says no; those known already only when gathering is not smart."""
     play = flow.play
-    wanted = settings.boolean(play, "gather_facts", flow.scope(hosts[0]), default=True)
-    again = play.gather_subset is not None
-    missing = [host for host in hosts if host.alive and (again or not host.gathered)]
+    policy = configuration.current().text("gathering") or "implicit"
+    default = policy != "explicit"
+    wanted = settings.boolean(play, "gather_facts", flow.scope(hosts[0]), default=default)
+    missing = [host for host in hosts if host.alive and (policy != "smart" or not host.gathered)]
+    start = flow.run.options.start_at_task
+    if not flow.run.started and start is not None and not may_start(play, start):
+        return
     if not wanted or not missing:
         return
     arguments = yaml.Mapping(play.mark)
@@ -211,9 +213,8 @@ def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
 
 def _flush(flow: Flow, hosts: Sequence[HostState]) -> None:
     """Notified handlers; with force_handlers also those of hosts that have failed."""
-    forced = flow.run.options.force_handlers or settings.boolean(
-        flow.play, "force_handlers", flow.scope(hosts[0]), default=False
-    )
+    default = flow.run.options.force_handlers or configuration.current().boolean("force_handlers")
+    forced = settings.boolean(flow.play, "force_handlers", flow.scope(hosts[0]), default=bool(default))
     failed = [host for host in hosts if forced and host.failed]
     for host in failed:
         host.failed = False

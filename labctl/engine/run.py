@@ -11,6 +11,7 @@ from labctl.engine import play as plays
 from labctl.engine.interrupt import Stop
 from labctl.engine.journal import Journal, make_run_dir
 from labctl.engine.options import RunOptions, RunResult
+from labctl.engine.resume import History, Past
 from labctl.engine.state import Run
 from labctl.errors import Interrupted, LabctlError, PlaybookError
 from labctl.events import Bus, Kind
@@ -41,6 +42,8 @@ def run(
     inventory or variables that ends the whole run is raised, after RUN_END. Signals are caught when this
     is the main thread; `stop` lets a caller end the run otherwise."""
     books = [playbooks] if isinstance(playbooks, Playbook) else list(playbooks)
+    all_plays = [play for book in books for play in book.plays]
+    past = Past(options.resume, all_plays)
     folder = make_run_dir(options.root, books[0].path.name)
     meter = CostMeter()
     journal = Journal(folder)
@@ -56,6 +59,8 @@ def run(
         connections=connections or Connections(),
         stop=stop or Stop(),
     )
+    shared.inventory_sources = tuple(inventory_sources)
+    shared.history = History(folder, past, all_plays)
     session = _Session(shared, journal, meter)
     names = [str(book.path) for book in books]
     journal.start(
@@ -66,6 +71,7 @@ def run(
         limit=options.limit,
         tags=sorted(options.tags),
         skip_tags=sorted(options.skip_tags),
+        resumes=str(options.resume) if options.resume else None,
     )
     bus.emit(
         Kind.RUN_START,
@@ -76,6 +82,9 @@ def run(
         check=options.check,
         labctl=__version__,
     )
+    if options.resume:
+        done = past.summary() or "no host had done anything"
+        bus.emit(Kind.MESSAGE, message=f"going on from {options.resume.name}: {done}")
     with shared.stop.signals():
         return session.run(books)
 
@@ -149,14 +158,17 @@ class _Session:
         shared.bus.emit(Kind.RUN_END, run_dir=str(shared.run_dir), **tail)
         self.journal.end({**tail, "recap": stats, "error": vault.hide(error)})
         self.journal.close()
+        shared.history.progress.close()
         return RunResult(code, shared.run_dir, seconds, stats, tuple(undone))
 
 
 def _exit_code(shared: Run) -> int:
-    """0; 4 when a host could not be reached; else what the failures agree on, or 2."""
+    """0; 4 when a host could not be reached; else what the failures agree on, or 2. 3: a dry run in which
+    nothing failed and something would change, or may."""
     codes = {code for host in shared.hosts.values() for code in host.codes}
     if not codes:
-        return 0
+        moved = any(host.stats["changed"] or host.stats["unknown"] for host in shared.hosts.values())
+        return 3 if shared.options.check and moved else 0
     if 4 in codes:
         return 4
     return codes.pop() if len(codes) == 1 else 2

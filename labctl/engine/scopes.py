@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl import __version__
+from labctl import __version__, configuration
 from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import InventoryError
 from labctl.playbook.tree import Keywords, Play, Role
@@ -28,7 +29,8 @@ class Scopes:
         self.batch: Sequence[HostState] = everyone
         self.files: dict[str, dict[str, Any]] = {}
         self.prompted: dict[str, Any] = {}
-        self.public_roles: list[Role] = list(play.static_roles())
+        self._roles = [role for role in play.static_roles() if not isinstance(role.parent, Role)]
+        self._public = _chain([role for role in self._roles if role.public])
         self._play_vars = play.play_vars()
         self._common = self._common_magic()
         self._hostvars = HostVars(self)
@@ -43,16 +45,17 @@ class Scopes:
     def _layers(
         self, state: HostState, node: Keywords, frame: Frame | None, *, here: bool = True
     ) -> list[Mapping[str, Any]]:
-        roles = [*self.public_roles, *node.roles_around()]
-        inside = node is not self.play
+        inside = node is not self.play and here
+        around = node.roles_around() if inside else []
+        roles = [*self._public, *_chain(around)] if here else []
         return precedence_layers(
             role_defaults=[*([_address(state)] if here else []), *(role.defaults for role in roles)],
             inventory=state.inventory,
             facts=dict(state.facts),
-            play_vars=self._play_vars,
-            vars_prompt=self.prompted,
-            vars_files=[self.files.get(state.name, {})],
-            role_vars=[role.variables for role in roles],
+            play_vars=self._play_vars if here else None,
+            vars_prompt=self.prompted if here else None,
+            vars_files=[self.files.get(state.name, {})] if here else (),
+            role_vars=_role_vars(roles, around),
             task_vars=node.block_vars() if inside else None,
             include_vars=state.included,
             registered=state.registered,
@@ -63,22 +66,42 @@ class Scopes:
         )
 
     def _common_magic(self) -> dict[str, Any]:
-        run, options = self.run, self.run.options
+        run, options, config = self.run, self.run.options, configuration.current().path
         return {
+            **self._role_names(),
             "ansible_check_mode": options.check,
             "ansible_diff_mode": options.diff,
             "ansible_forks": options.forks,
             "ansible_verbosity": options.verbosity,
-            "ansible_limit": options.limit or "all",
             "ansible_run_tags": sorted(options.tags) or ["all"],
             "ansible_skip_tags": sorted(options.skip_tags),
-            "ansible_play_name": self.play.name or str(self.play.hosts),
+            "ansible_play_name": self.play.title(),
+            "ansible_inventory_sources": [_place(source) for source in run.inventory_sources],
             "ansible_playbook_python": sys.executable,
             "ansible_version": {"full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0"},
             "ansible_play_hosts_all": [state.name for state in self.everyone],
             "playbook_dir": str(self.play.dir.resolve()),
             "run_dir": str(run.run_dir),
             "labctl_version": __version__,
+            **({"ansible_limit": options.limit} if options.limit else {}),
+            **({"ansible_config_file": str(config)} if config else {}),
+        }
+
+    def add_role(self, role: Role) -> None:
+        """A role that a dynamic include has brought."""
+        self._roles.append(role)
+        self._public += _chain([role]) if role.public else []
+        self._common |= self._role_names()
+
+    def _role_names(self) -> dict[str, Any]:
+        """The names of the play's roles; those that other roles depend on are apart."""
+        named = [role.name for role in self._roles]
+        needed = list(dict.fromkeys(r.name for r in _chain(self._roles) if isinstance(r.parent, Role)))
+        return {
+            "ansible_play_role_names": named,
+            "role_names": named,
+            "ansible_dependent_role_names": needed,
+            "ansible_role_names": list(dict.fromkeys([*needed, *named])),
         }
 
     def _magic(self, state: HostState, node: Keywords) -> dict[str, Any]:
@@ -95,10 +118,14 @@ class Scopes:
         }
         magic["play_hosts"] = magic["ansible_play_batch"]
         if (role := node.role) is not None:
-            magic["role_path"] = str(role.path)
+            magic["role_path"] = str(role.path.resolve())
             magic["role_name"] = role.name
             magic["ansible_role_name"] = role.name
-            magic["ansible_parent_role_names"] = [r.name for r in reversed(node.roles_around()[:-1])]
+            if parents := _parents(node):
+                magic["ansible_parent_role_names"] = [parent.name for parent in parents]
+                magic["ansible_parent_role_paths"] = [str(parent.path.resolve()) for parent in parents]
+        if node is not self.play:
+            magic["ansible_search_path"] = _search_path(node, self._common["playbook_dir"])
         return magic
 
 
@@ -135,6 +162,37 @@ def _address(state: HostState) -> dict[str, Any]:
     """`ansible_host` of the host at work, which every one has; `hostvars` has what was written only."""
     local = state.name == "localhost" and state.inventory.get("ansible_connection") == "local"
     return {"ansible_host": "127.0.0.1" if local else state.name}
+
+
+def _role_vars(public: Sequence[Role], around: Sequence[Role]) -> list[Mapping[str, Any]]:
+    """The variables of roles' vars/ folders, and of `vars` where a role around the task was called."""
+    layers: list[Mapping[str, Any]] = [role.variables for role in public]
+    for role in around:
+        layers += [role.variables, role.vars]
+    return layers
+
+
+def _parents(node: Keywords) -> list[Role]:
+    """The roles whose tasks include or import the roles this node is in, innermost first."""
+    calls = [role.parent for role in reversed(node.roles_around())]
+    callers = (call.role for call in calls if call is not None and not isinstance(call, Role))
+    return [caller for caller in callers if caller is not None]
+
+
+def _search_path(node: Keywords, playbook_dir: str) -> list[str]:
+    """Where a task's files are sought: its role and those around, its own folder, the playbook's."""
+    roles = [str(role.path.resolve()) for role in reversed(node.roles_around())]
+    own = str(Path(node.mark.file).resolve().parent)
+    return list(dict.fromkeys([*roles, own, playbook_dir]))
+
+
+def _place(source: str) -> str:
+    return source if "," in source else str(Path(source).resolve())
+
+
+def _chain(roles: Sequence[Role]) -> list[Role]:
+    """Each role after those it depends on."""
+    return list(dict.fromkeys(each for role in roles for each in role.with_dependencies()))
 
 
 def _short(name: str) -> str:

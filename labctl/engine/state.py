@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl.engine.background import Jobs
+from labctl.engine.expected import Expected
 from labctl.engine.interrupt import Stop
 from labctl.engine.options import RunOptions
 from labctl.engine.pool import Pool
+from labctl.engine.resume import History
 from labctl.engine.session import Calls, Watchdog
+from labctl.engine.step import Stepper
 from labctl.errors import LabctlError
 from labctl.events import Bus
 from labctl.inventory import Additions
@@ -31,8 +34,7 @@ COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignor
 class HostState:
     """One host over the whole run. `facts` is the content of `ansible_facts`; `registered` holds what
     `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
-    `meta: end_host`. `uncertain` (dry run): something before would have changed this host. `codes`: the exit
-    codes its failures stand for."""
+    `meta: end_host`. `cleared`: how often `meta: clear_host_errors` forgave it. `codes`: the exit codes its failures stand for."""
 
     name: str
     inventory: Mapping[str, Any]
@@ -45,7 +47,7 @@ class HostState:
     unreachable: bool = False
     ended: bool = False
     gathered: bool = False
-    uncertain: bool = False
+    cleared: int = 0
     codes: set[int] = field(default_factory=set)
 
     @property
@@ -108,7 +110,11 @@ class Run:
         self.hosts: dict[str, HostState] = {}
         self.shared: dict[str, Any] = {}
         self.started = options.start_at_task is None
+        self.stepper = Stepper(options)
+        self.expected = Expected()
+        self.history: History
         self.playbook_dir = Path.cwd()
+        self.inventory_sources: tuple[str, ...] = ()
         self._additions = Additions(inventory)
         self._closers: list[Callable[[], str | None]] = []
         self._lock = threading.Lock()

@@ -57,7 +57,7 @@ class Run:
     @property
     def kind(self) -> str:
         """ok, failed, unreachable or error: what the exit code means in either tool's terms."""
-        if self.rc == 0:
+        if self.rc in (0, 3):  # 3: a dry run of labctl that would change something
             return "ok"
         if self.rc == 4 and any(record.status == "unreachable" for record in self.records):
             return "unreachable"

@@ -38,7 +38,7 @@ def test_whatever_uses_an_unknown_value_is_unknown_and_the_rest_goes_on(play):
     assert unknown == ["one", "two", "three", "four", "five", "seven"]
     assert ran.recap() == {"ok": 2, "unknown": 6}
     assert "it decides" in ran.of(Kind.RESULT)[1].data["unknown"]
-    assert ran.result.exit_code == 0
+    assert ran.result.exit_code == 3
 
 
 def test_handler_of_an_unknown_task_is_unknown_and_of_a_change_is_not(play):
@@ -55,7 +55,8 @@ def test_handler_of_an_unknown_task_is_unknown_and_of_a_change_is_not(play):
 def test_failure_after_something_that_would_change_the_host_is_unknown(play):
     ran = play(
         tasks(
-            "- {name: one, probe: {changed: '{{ inventory_hostname == \"a\" }}'}}\n- {name: two, probe: {fail: true}}"
+            "- {name: one, probe: {changed: '{{ inventory_hostname == \"a\" }}'}}\n"
+            "- {name: two, probe: {touch: true, fail: true}}"
         ),
         check=True,
     )

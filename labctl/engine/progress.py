@@ -1,0 +1,196 @@
+"""What each host has done, kept as it is done (`resume.jsonl`), so that a later run can go on from there.
+
+A line for each task that ended on a host. Values are kept only where later tasks may need them: registered
+results, facts and variables. A value that holds a secret, or that JSON cannot hold, is withheld: such a task
+is run again by the run that resumes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labctl import vault
+from labctl.engine.outcome import Outcome
+from labctl.engine.results import Result, hide
+from labctl.events import Status
+from labctl.playbook.tree import Play, Task
+
+FILE = "resume.jsonl"
+# What does not change what a task does.
+_ASIDE = frozenset({"mark", "parent", "marks", "task_type", "preview", "name", "tags", "listen"})
+# What these do is not on the host but in the run, and has to be done in each.
+_OF_THE_RUN = frozenset({"add_host", "group_by", "include_vars", "set_stats", "meta"})
+_OUT = (Status.FAILED, Status.UNREACHABLE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A task of a playbook: the play's number, the file (resolved), and a digest of the task as written. Equal
+    for the same task in an unchanged file wherever it has moved to."""
+
+    play: int
+    file: str
+    digest: str
+
+    @classmethod
+    def of(cls, play: int, task: Task) -> Place:
+        return cls(play, os.path.realpath(task.mark.file), digest(task))
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A task a host has begun. `turn`: for the how manieth time, from 1."""
+
+    host: str
+    place: Place
+    turn: int
+
+
+def digest(task: Task) -> str:
+    """A digest of what a task does, as written; of secrets in it nothing can be told."""
+    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name not in _ASIDE}
+    text = json.dumps(_plain(fields), sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "mark"}
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+class Progress:
+    """Writes the file. Its lock is held as long as the run lives."""
+
+    def __init__(self, folder: Path, plays: Sequence[Play]) -> None:
+        self._numbers = {id(play): number for number, play in enumerate(plays, 1)}
+        self._stream = os.fdopen(
+            os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8"
+        )
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass  # a file system without locks
+        self._places: dict[Task, Place] = {}
+        self._counts: Counter[tuple[str, Place]] = Counter()
+        self._lock = threading.Lock()
+
+    def place(self, task: Task) -> Place:
+        if task not in self._places:
+            self._places[task] = Place.of(self._numbers.get(id(task.play), 0), task)
+        return self._places[task]
+
+    def begin(self, host: str, task: Task) -> Begun:
+        """A host begins a task, for the first time or again."""
+        place = self.place(task)
+        with self._lock:
+            self._counts[host, place] += 1
+            return Begun(host, place, self._counts[host, place])
+
+    def ended(self, begun: Begun, task: Task, label: str, outcome: Outcome, status: Status) -> None:
+        """Note that a task has ended on a host with this status; a failure that was neither ignored nor
+        rescued is the place where the host stops."""
+        if outcome.result.is_unknown:
+            return
+        place = begun.place
+        stopped = status in _OUT
+        kept, again = ({}, True) if stopped else _kept(task, outcome)
+        line = {
+            "host": begun.host,
+            "play": place.play,
+            "file": place.file,
+            "digest": place.digest,
+            "turn": begun.turn,
+            "task": label,
+            "at": str(task.mark),
+            "stopped": stopped,
+            "again": again,
+            "outcome": kept,
+        }
+        try:
+            with self._lock:
+                self._stream.write(json.dumps(vault.hide(line)) + "\n")
+                self._stream.flush()
+        except (OSError, ValueError):
+            return  # the disk is full: what is not noted is run again
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        except OSError:
+            return
+
+
+def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
+    """What restores the outcome, and whether the task must be run again all the same."""
+    result = outcome.result
+    kept: dict[str, Any] = {
+        "status": str(result.status),
+        "changed": result.changed,
+        "ignore_errors": outcome.ignore_errors,
+        "ignore_unreachable": outcome.ignore_unreachable,
+        "notify": outcome.notify,
+        "target": outcome.target,
+        "included": outcome.included,
+    }
+    if task.action.rsplit(".", 1)[-1] in _OF_THE_RUN or outcome.lasting:
+        return kept, True
+    needed: dict[str, Any] = {"facts": outcome.facts, "variables": outcome.variables}
+    needed["elsewhere"] = [list(item) for item in outcome.elsewhere]
+    if task.register or result.status in _OUT:
+        needed["values"] = result.values
+    secret = outcome.no_log and any(needed.values())
+    if secret or not _survives(needed) or vault.hide(hide(needed, outcome.secrets)) != needed:
+        return kept, True
+    return {**kept, **needed}, False
+
+
+def _survives(value: Any) -> bool:
+    """Whether JSON gives back what it was given."""
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def restored(kept: Mapping[str, Any]) -> Outcome:
+    """The outcome a line holds."""
+    values = dict(kept.get("values") or {"changed": kept["changed"]})
+    status = Status(kept["status"])
+    return Outcome(
+        Result(status, values).complete(),
+        ignore_errors=bool(kept["ignore_errors"]),
+        ignore_unreachable=bool(kept["ignore_unreachable"]),
+        notify=list(kept["notify"]),
+        facts=dict(kept["facts"]),
+        variables=dict(kept["variables"]),
+        included=bool(kept["included"]),
+        target=kept["target"],
+        elsewhere=[(host, facts, variables) for host, facts, variables in kept["elsewhere"]],
+        past=True,
+    )
+
+
+def lines(path: Path) -> Iterable[dict[str, Any]]:
+    """The whole lines of the file; what was cut off by a crash is left out."""
+    with path.open(encoding="utf-8") as stream:
+        for text in stream:
+            try:
+                found = json.loads(text)
+            except ValueError:
+                return
+            if isinstance(found, dict):
+                yield found
