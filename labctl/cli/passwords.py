@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labctl import vault, yaml
+from labctl import configuration, vault, yaml
 from labctl.errors import UsageError
 from labctl.vault import DEFAULT, Keyring, Password, passwords
-
-_PASSWORD_FILES = ("LABCTL_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_PASSWORD_FILE")
 
 
 def add_vault(parser: argparse.ArgumentParser) -> None:
@@ -74,14 +72,14 @@ def collect(
     *,
     new: bool = False,
     needed: bool = False,
-    environment: Mapping[str, str] = os.environ,
+    configured: bool = True,
 ) -> list[Password]:
-    """Every password the command line and the environment name, added to `keyring`. `new`: what is asked for
-    is asked twice. `needed`: ask when there is no other. UsageError."""
-    listed = [one.strip() for one in environment.get("ANSIBLE_VAULT_IDENTITY_LIST", "").split(",")]
-    files = [environment[name] for name in _PASSWORD_FILES if environment.get(name)][:1]
-    slugs = [*filter(None, listed), *args.vault_ids]
-    slugs += [f"{DEFAULT}@{path}" for path in (*args.vault_password_files, *files)]
+    """Every password that the command line and (`configured`) environment and ansible.cfg name, added to
+    `keyring`. `new`: what is asked for is asked twice. `needed`: ask when there is no other. UsageError."""
+    listed = (configuration.current().text("vault_identity_list") or "") if configured else ""
+    slugs = [*filter(None, map(str.strip, listed.split(","))), *args.vault_ids]
+    files = [*args.vault_password_files, *(_usual_file() if configured else ())]
+    slugs += [f"{DEFAULT}@{path}" for path in files]
     for slug in slugs:
         label, source = passwords.split(slug)
         if source in (passwords.PROMPT, "prompt_ask_vault_pass"):
@@ -94,6 +92,12 @@ def collect(
     for password in keyring.passwords:
         keyring.masks.add(password.secret.decode(errors="replace"))
     return keyring.passwords
+
+
+def _usual_file() -> list[str]:
+    if path := os.environ.get("LABCTL_VAULT_PASSWORD_FILE"):
+        return [path]
+    return [str(path) for path in configuration.current().paths("vault_password_file", "\0")]
 
 
 def _opened(keyring: Keyring, data: bytes) -> bytes:
@@ -128,8 +132,9 @@ def ask(prompt: str, *, hidden: bool = True) -> str:
 
 
 def become_password(args: argparse.Namespace) -> str | None:
-    """Of -K or --become-password-file (or $ANSIBLE_BECOME_PASSWORD_FILE); None when neither is given."""
-    path = args.become_password_file or os.environ.get("ANSIBLE_BECOME_PASSWORD_FILE")
+    """Of -K or --become-password-file (or where the configuration has it); None when neither is given."""
+    usual = configuration.current().paths("become_password_file", "\0")
+    path = args.become_password_file or (str(usual[0]) if usual else None)
     if args.ask_become_pass:
         if not sys.stdin.isatty():
             raise UsageError(

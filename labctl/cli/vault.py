@@ -232,7 +232,7 @@ def _rekey(args: argparse.Namespace) -> None:
         password = _to_encrypt(keyring.passwords, args.encrypt_vault_id)
     else:
         fresh = Keyring()
-        passwords.collect(wanted, fresh, new=True, environment={})
+        passwords.collect(wanted, fresh, new=True, configured=False)
         password = _to_encrypt(fresh.passwords, args.encrypt_vault_id)
     for name in args.files or ["-"]:
         clear = keyring.decrypt(_read(name), _mark(name))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labctl import vault
 from labctl.engine import debugger, include_vars, results, settings
 from labctl.engine.execution import Execution, checking
 from labctl.engine.loops import Turn, turns
@@ -65,6 +66,8 @@ class HostTask:
         except LabctlError as error:
             outcome.result = results.of_error(error)
             self._keep_tolerances()
+        if outcome.no_log:
+            vault.current().masks.add_result(outcome.result.values)
 
     def _scope(self) -> Scope:
         params = [layer for layer in (self._made, self._params) if layer]

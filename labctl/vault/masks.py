@@ -17,7 +17,7 @@ _PRINTS = frozenset({"debug", "ansible.builtin.debug", "ansible.legacy.debug"})
 _SHORTEST = 4  # a shorter text is in so many others that hiding it hides nothing else
 _OF_A_FILE = 8  # what a wholly encrypted file of variables says under an ordinary name
 _SECRET_NAME = re.compile(r"pass(?!ive)|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
-_WORD = re.compile(r"[a-z]+|[A-Z][a-z]+")
+_PLAIN = re.compile(r"[a-z]+|[A-Z][a-z]+|(/[a-z0-9._-]+)+")  # words and paths, in what programs say
 
 
 class Masks:
@@ -70,11 +70,10 @@ class Masks:
 
     def add_result(self, values: Mapping[str, Any]) -> None:
         """What a task under `no_log` found out: it may be registered, and come back in other tasks."""
-        for name in ("stdout", "stderr", "content", "json", "ansible_facts", "results"):
-            for leaf in _leaves(values.get(name)):
-                text = str(leaf).strip()
-                if len(text) >= _OF_A_FILE and not _WORD.fullmatch(text):
-                    self.add(text)
+        for leaf in _found_out(values):
+            text = str(leaf).strip()
+            if len(text) >= _OF_A_FILE and not _PLAIN.fullmatch(text):
+                self.add(text)
 
     def hide(self, value: Any, *, on_purpose: bool = False) -> Any:
         """`value` with every secret in it replaced, whatever it is nested in."""
@@ -126,6 +125,15 @@ def _forms(text: str) -> Iterator[str]:
     for line in text.splitlines():
         if len(line.strip()) >= _OF_A_FILE:
             yield line.strip()
+
+
+def _found_out(values: Mapping[str, Any]) -> Iterator[str | int]:
+    for name in ("stdout", "stderr", "content", "json", "ansible_facts"):
+        yield from _leaves(values.get(name))
+    turns = values.get("results")
+    for turn in turns if isinstance(turns, list) else ():
+        if isinstance(turn, Mapping):
+            yield from _found_out(turn)
 
 
 def _leaves(value: Any) -> Iterator[str | int]:

@@ -237,10 +237,12 @@ class TestMasks:
     def test_results_under_no_log_come_back_hidden(self) -> None:
         masks = Masks()
         masks.add_result({"stdout": "s3cret-output", "stderr": "", "rc": 0, "dest": "/etc/some/path"})
-        masks.add_result({"results": [{"stdout": "of-a-loop-2"}], "stdout": "ordinary"})
+        masks.add_result(
+            {"results": [{"stdout": "of-a-loop-2", "item": "Ordinary 1"}, None], "stdout": "ordinary"}
+        )
         assert (
-            masks.hide("s3cret-output of-a-loop-2 ordinary /etc/some/path")
-            == "******** ******** ordinary /etc/some/path"
+            masks.hide("s3cret-output of-a-loop-2 ordinary /etc/some/path Ordinary 1")
+            == "******** ******** ordinary /etc/some/path Ordinary 1"
         )
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
