@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keyvalue, keywords
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import ENGINE_ACTIONS
-from labctl.task_types import Registry, TaskType, describe
+from labctl.task_types import Registry, TaskType, describe, foreign, is_foreign, short_name
 from labctl.yaml import Text
 
 # The arguments of the engine's own actions; the first takes the text of `include_tasks: file`.
@@ -51,11 +50,11 @@ META_ACTIONS = (
     "end_play",
     "end_host",
     "end_batch",
+    "end_role",
     "noop",
     "refresh_inventory",
     "reset_connection",
 )
-_PREFIX = re.compile(r"^(ansible\.(builtin|legacy)|labctl)\.")
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,6 @@ class Action:
     mark: Mark
 
 
-def short_name(name: str) -> str:
-    return _PREFIX.sub("", name)
-
-
 def read(
     data: yaml.Mapping, table: Mapping[str, Any], where: str, registry: Registry, problems: Problems
 ) -> Action | None:
@@ -83,8 +78,7 @@ def read(
     key, name, raw, mark = chosen
     task_type: TaskType | None = None
     if short_name(name) not in ENGINE_ACTIONS or short_name(name) in registry.names():
-        with problems.catch():
-            task_type = registry.get(name, mark)
+        task_type = _task_type(name, mark, registry, problems)
         if task_type is None:
             return None
     reader = _Arguments(short_name(name), task_type, problems)
@@ -97,6 +91,17 @@ def read(
     return Action(short_name(name), task_type, arguments, local=key == "local_action", mark=mark)
 
 
+def _task_type(name: str, mark: Mark, registry: Registry, problems: Problems) -> TaskType | None:
+    short = short_name(name)
+    if short not in registry.names() and (is_foreign(name) or problems.lenient):
+        if not problems.lenient:
+            problems.warn(f"labctl has no task type '{name}': a host that reaches this task fails", mark)
+        return foreign(name)
+    with problems.catch():
+        return registry.get(name, mark)
+    return None
+
+
 def _choose(
     data: yaml.Mapping, table: Mapping[str, Any], where: str, registry: Registry, problems: Problems
 ) -> tuple[str, str, Any, Mark] | None:
@@ -104,6 +109,8 @@ def _choose(
     written = [key for key in ("action", "local_action") if key in data]
     others = [key for key in data if key not in table and not _is_with(key)]
     known = [key for key in others if isinstance(key, str) and _is_action(key, registry)]
+    if problems.lenient and not written and not known and len(others) == 1:
+        known = [str(others[0])]
     for key in others:
         if key not in known and (known or written or _is_keyword_like(key, table, registry)):
             keywords.unknown(key, data.key_mark(key), where, table, problems)
@@ -138,7 +145,7 @@ def _find(name: str, mark: Mark, registry: Registry) -> None:
 
 
 def _is_action(key: str, registry: Registry) -> bool:
-    return short_name(key) in ENGINE_ACTIONS or short_name(key) in registry.names()
+    return short_name(key) in ENGINE_ACTIONS or short_name(key) in registry.names() or is_foreign(key)
 
 
 def _is_with(key: Any) -> bool:

@@ -24,11 +24,13 @@ class PlaybookErrors(PlaybookError):
 
 
 class Problems:
-    """What was found so far. `warnings` are (message, position)."""
+    """What was found so far. `warnings` are (message, position). `lenient`: what is read now may never run
+    (the file of a dynamic include), so a task type that is not known is no problem yet."""
 
     def __init__(self) -> None:
         self.errors: list[PlaybookError] = []
         self.warnings: list[tuple[str, Mark | None]] = []
+        self.lenient = False
         self._lines: dict[str, list[str]] = {}
 
     def add(self, message: str, mark: Mark | None, hint: str | None = None) -> None:
@@ -51,6 +53,14 @@ class Problems:
             as_problem = error if isinstance(error, PlaybookError) else _as_playbook_error(error)
             as_problem.mark = as_problem.mark or mark
             self.errors.append(as_problem)
+
+    @contextmanager
+    def may_never_run(self) -> Iterator[None]:
+        before, self.lenient = self.lenient, True
+        try:
+            yield
+        finally:
+            self.lenient = before
 
     def raise_all(self) -> None:
         """Raise what was found: one problem as itself, several as PlaybookErrors; each only once."""

@@ -14,7 +14,7 @@ from labctl.playbook.keywords import Given
 from labctl.playbook.kinds import Kind
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
 from labctl.playbook.tree import INCLUDES, Block, Entry, Handler, Keywords, LoopControl, Task
-from labctl.task_types import describe
+from labctl.task_types import describe, short_name
 
 
 def read_entries(
@@ -80,7 +80,7 @@ def _unknown_keys(data: yaml.Mapping, table: Mapping[str, Kind], where: str, loa
     for key in data:
         if key in table or key in loops:
             continue
-        if isinstance(key, str) and actions.short_name(key) in loader.registry.names():
+        if isinstance(key, str) and short_name(key) in loader.registry.names():
             loader.problems.add(
                 f"a block cannot have the action '{key}'", data.key_mark(key), "make it a task"
             )
@@ -99,11 +99,9 @@ def _loop(data: yaml.Mapping, given: Given, kinds: list[str], loader: Loader) ->
     elif len(kinds) > 1:
         problems.add(f"'{kinds[0]}' and '{kinds[1]}' in one task", data.key_mark(kinds[1]))
     for key in kinds[:1]:
-        from labctl.variables.lookups import LOOKUPS
-
         kind = key.removeprefix("with_").removeprefix("ansible.builtin.")
-        if kind not in LOOKUPS:
-            hint = did_you_mean(kind, LOOKUPS)
+        if loader.templar.find_lookup(kind) is None:
+            hint = did_you_mean(kind, loader.templar.lookups)
             hint = hint.replace("'", "'with_", 1) if hint else "write 'loop: \"{{ … }}\"'"
             problems.add(f"unknown kind of loop '{key}'", data.key_mark(key), hint)
         if data[key] is None:
@@ -163,7 +161,7 @@ def _add_module_defaults(task: Task) -> None:
     for node in reversed([*task.lineage()]):
         for defaults in node.module_defaults:
             for name, arguments in defaults.items():
-                if actions.short_name(str(name)) != task.action or not isinstance(arguments, yaml.Mapping):
+                if short_name(str(name)) != task.action or not isinstance(arguments, yaml.Mapping):
                     continue
                 for argument in arguments:
                     if own.get(argument, argument) not in given:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from labctl import configuration
 from labctl.errors import did_you_mean
 from labctl.playbook import strings
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
 from labctl.playbook.roles import import_role
 from labctl.playbook.tasks import apply_block, read_file
-from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, walk
+from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, handlers_of, walk
 from labctl.task_types import TaskType
 from labctl.yaml import Text, mark_of
 
@@ -29,7 +30,8 @@ def validate(playbook: Playbook, loader: Loader) -> None:
         handlers = [*play.own_handlers, *(entry for role in roles for entry in role.handlers)]
         checker.entries([*entries, *handlers])
         _check_vars_files(play, loader)
-        if not checker.open_ended:
+        missing_is_fatal = configuration.current().boolean("error_on_missing_handler") is not False
+        if missing_is_fatal and not checker.open_ended:
             _check_notifications([*play.handlers(), *checker.handlers], checker.tasks, loader)
         checker.module_defaults(play)
     _check_syntax(strings.strings(playbook), loader)
@@ -56,6 +58,7 @@ class _Checker:
         for entry in walk([*entries]):
             self.module_defaults(entry)
             if isinstance(entry, Block):
+                self.handlers.extend(handlers_of([entry]) if entry.imported_role else [])
                 continue
             self.tasks.append(entry)
             if entry.task_type is not None:
@@ -91,13 +94,15 @@ class _Checker:
             return
         self._following.append(key)
         is_handler = isinstance(task, Handler)
-        task.preview = read_file(path, parent, self.loader, handlers=is_handler)
+        with self.loader.problems.may_never_run():
+            task.preview = read_file(path, parent, self.loader, handlers=is_handler)
         self.handlers.extend(entry for entry in walk(task.preview) if isinstance(entry, Handler))
         self.entries(task.preview)
         self._following.pop()
 
     def _follow_role(self, task: Task, parent: Any) -> None:
-        role = import_role(task.args, parent, self.loader)
+        with self.loader.problems.may_never_run():
+            role = import_role(task.args, parent, self.loader)
         if role is None:
             return
         key = (role.path.resolve(), ",".join(role.parts))
@@ -160,7 +165,7 @@ def _check_vars_files(play: Play, loader: Loader) -> None:
 def _check_notifications(handlers: Sequence[Handler], tasks: Sequence[Task], loader: Loader) -> None:
     names: list[str] = []
     for handler in handlers:
-        names += [str(topic) for topic in handler.listen]
+        names += handler.topics()
         names += [handler.name, handler.label()] if handler.name else []
     patterns = [re.compile(_as_pattern(name)) for name in names if _TEMPLATE.search(name)]
     blocks = [node for task in tasks for node in task.lineage() if isinstance(node, Block)]

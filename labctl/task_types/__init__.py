@@ -8,7 +8,8 @@ shown and not applied: `yield` then gives None. Reading is always allowed, chang
 
 from labctl.task_types.coercion import describe, to_bool
 from labctl.task_types.context import Change, Context, Job, Skip, Steps
-from labctl.task_types.registry import Registry, TaskType, load
+from labctl.task_types.foreign import foreign, is_foreign
+from labctl.task_types.registry import Registry, TaskType, load, short_name
 from labctl.task_types.schema import Args, Parameter, arg
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
     "TaskType",
     "arg",
     "describe",
+    "foreign",
+    "is_foreign",
     "load",
+    "short_name",
     "to_bool",
 ]

@@ -18,6 +18,8 @@ from labctl.task_types.coercion import coerce, describe
 from labctl.task_types.context import Context, Steps
 from labctl.task_types.schema import Args, Parameter, parameters_of
 
+_PREFIX = re.compile(r"^(ansible\.(builtin|legacy|posix)|community\.general|labctl)\.")
+
 
 @dataclass(frozen=True)
 class TaskType:
@@ -105,6 +107,11 @@ class TaskType:
         return converted
 
 
+def short_name(name: str) -> str:
+    """A task type's own name: without the collection that has one of this name in Ansible."""
+    return _PREFIX.sub("", name)
+
+
 @cache
 def load(path: Path) -> TaskType:
     """Load the task type in a file; PlaybookError when the file is not one."""
@@ -154,8 +161,8 @@ class Registry:
         )
 
     def get(self, name: str, mark: Mark | None = None) -> TaskType:
-        """The task type `name` ('ansible.builtin.' and 'labctl.' prefixes are taken off)."""
-        short = re.sub(r"^(ansible\.(builtin|legacy)|labctl)\.", "", name)
+        """The task type `name`, in any form `short_name` knows. PlaybookError for an unknown one."""
+        short = short_name(name)
         for folder in self.folders:
             path = folder / f"{short}.py"
             if path.is_file() and not short.startswith("_"):

@@ -1,0 +1,46 @@
+"""Task types that Ansible has and labctl has not."""
+
+from __future__ import annotations
+
+import pytest
+
+from labctl.errors import PlaybookError
+from labctl.playbook import load_playbook, walk
+from labctl.task_types import Registry
+
+
+def _load(tmp_path, text: str, **files: str):
+    for name, content in {"play.yml": text, **files}.items():
+        (tmp_path / name.replace("__", ".")).write_text(content)
+    return load_playbook(str(tmp_path / "play.yml"), Registry())
+
+
+@pytest.mark.parametrize(
+    "name", ["dnf", "ansible.builtin.yum_repository", "community.docker.docker_container"]
+)
+def test_a_task_type_of_another_system_is_read_with_a_warning(tmp_path, name):
+    book = _load(
+        tmp_path, f"- hosts: h\n  tasks:\n    - {name}: {{name: x, state: present}}\n      when: false\n"
+    )
+    (task,) = walk(book.plays[0].tasks)
+    assert task.args == {"name": "x", "state": "present"}
+    assert any(f"labctl has no task type '{name}'" in said for said, _mark in book.warnings)
+
+
+def test_a_name_nobody_knows_is_an_error(tmp_path):
+    with pytest.raises(PlaybookError, match="unknown task type 'coppy'"):
+        _load(tmp_path, "- hosts: h\n  tasks:\n    - coppy: {src: a, dest: b}\n")
+
+
+def test_in_a_file_that_may_never_be_included_it_is_none(tmp_path):
+    book = _load(
+        tmp_path,
+        "- hosts: h\n  tasks:\n    - include_tasks: other.yml\n      when: ansible_os_family == 'Arch'\n",
+        other__yml="- locale_gen: {name: x}\n",
+    )
+    assert not book.warnings
+
+
+@pytest.mark.parametrize("name", ["ansible.posix.mount", "ansible.builtin.copy", "copy"])
+def test_a_collections_name_of_a_task_type_labctl_has_is_taken(name):
+    assert Registry().get(name).name == name.rsplit(".", 1)[-1]
