@@ -57,7 +57,7 @@ class Turn:
 
 def turns(node: Repeatable, scope: Scope) -> list[Turn]:
     """Every turn of a node's loop on one host."""
-    items = loop_items(scope, node.loop_kind, node.loop, node.mark_of("loop"))
+    items = loop_items(scope, node.loop_kind, node.loop, node.mark_of("loop"), getattr(node, "action", ""))
     control = node.loop_control
     loop_var = str(_given(control, "loop_var", scope) or "item")
     index_var = _given(control, "index_var", scope)

@@ -30,6 +30,7 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
         raise PlaybookError(f"the playbook '{path}' {what}", hint=nearest_file(file.parent, file.name))
+    loader.templar.add_plugins(file.parent)
     with loader.inside(file, Mark(path, 1, 1), f"the playbook '{file}'"):
         playbook = Playbook(path=file, plays=_plays(file, None, loader))
     validate(playbook, loader)

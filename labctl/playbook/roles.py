@@ -115,6 +115,7 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
     path = find(name, parent, mark, loader) if name else None
     if name is None or path is None:
         return None
+    loader.templar.add_plugins(path)
     role = Role(
         mark=mark,
         parent=parent,

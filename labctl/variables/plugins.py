@@ -7,7 +7,7 @@ import builtins
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
@@ -47,18 +47,7 @@ class Plugins:
 
     def add(self, base: Path) -> Added | None:
         """The plugins in the three folders of a playbook or role; None when they are known already."""
-        return self.add_folders((kind, base / f"{kind}_plugins") for kind in _KINDS)
-
-    def add_environment(self) -> Added | None:
-        """The plugins in the folders that ANSIBLE_FILTER_PLUGINS, …TEST… and …LOOKUP… name."""
-        return self.add_folders(
-            (kind, Path(part).expanduser())
-            for kind in _KINDS
-            for part in os.environ.get(f"ANSIBLE_{kind.upper()}_PLUGINS", "").split(":")
-            if part
-        )
-
-    def add_folders(self, folders: Iterable[tuple[str, Path]]) -> Added | None:
+        folders = [*_everywhere(), *((kind, base / f"{kind}_plugins") for kind in _KINDS)]
         fresh = [(kind, path.resolve()) for kind, path in folders if path.is_dir()]
         fresh = [(kind, path) for kind, path in fresh if path not in self._seen]
         if not fresh:
@@ -71,6 +60,13 @@ class Plugins:
                     _read(kind, path, added)
         self.problems += added.problems
         return added
+
+
+def _everywhere() -> Iterator[tuple[str, Path]]:
+    """The folders that ANSIBLE_FILTER_PLUGINS, …TEST… and …LOOKUP… name, or the user's own."""
+    for kind in _KINDS:
+        places = os.environ.get(f"ANSIBLE_{kind.upper()}_PLUGINS") or f"~/.ansible/plugins/{kind}"
+        yield from ((kind, Path(part).expanduser()) for part in places.split(":") if part)
 
 
 def _read(kind: str, path: Path, added: Added) -> None:

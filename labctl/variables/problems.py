@@ -107,11 +107,18 @@ def _line(mark: Mark) -> str:
     return lines[mark.line - 1] if 1 <= mark.line <= len(lines) else ""
 
 
+def _unknown(kind: str, name: str, names: Iterable[str]) -> str | None:
+    short = name.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
+    if "." not in short:
+        return did_you_mean(short, (known for known in names if "." not in known))
+    collection = short.rpartition(".")[0]
+    return f"labctl reads no collections ({collection}); {kind}s of your own go into {kind}_plugins/"
+
+
 def _syntax_hint(message: str, environment: Environment) -> str | None:
-    if found := re.search(r"[Nn]o filter named '([^']+)'", message):
-        return did_you_mean(found[1], environment.filters)
-    if found := re.search(r"[Nn]o test named '([^']+)'", message):
-        return did_you_mean(found[1], environment.tests)
+    for kind, names in (("filter", environment.filters), ("test", environment.tests)):
+        if found := re.search(rf"[Nn]o {kind} named '([^']+)'", message):
+            return _unknown(kind, found[1], names)
     if "unexpected '}'" in message or "unexpected end of" in message:
         return "is a '{{' or '{%' closed?"
     return None

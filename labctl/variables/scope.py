@@ -159,6 +159,10 @@ class Scope(Source, Mapping[str, Any]):
             return value
         return self._plain(value, mark, keep_unknown=keep_unknown)
 
+    def lazily(self, value: Any) -> Any:
+        """The value as templates see it: items are rendered when they are read, and may be undefined."""
+        return self._resolve(value, "")
+
     def _render_text(self, value: Text, mark: Mark | None, keep_unknown: bool) -> Any:
         if value.vault or value.unsafe or not is_template(value):
             return self._resolve_text(value, "")

@@ -96,6 +96,12 @@ class Templar:
         if self._warn is not None:
             self._warn(message, mark)
 
+    def tell(self, warn: Warn) -> None:
+        """Warn by `warn` from now on, first of the plugins that could not be loaded."""
+        self._warn = warn
+        for message in self.plugins.problems:
+            warn(message, None)
+
     def add_plugins(self, folder: Path) -> None:
         """Make known what is in the folders filter_plugins/, test_plugins/ and lookup_plugins/ of a playbook
         or role. Done once for a folder."""
