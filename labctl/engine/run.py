@@ -18,9 +18,9 @@ from labctl.events import Bus, Kind
 from labctl.inventory import Inventory
 from labctl.monitor import CostMeter
 from labctl.playbook import Playbook
+from labctl.playbook.loader import shared_templar
 from labctl.ssh import Connections
 from labctl.task_types import Registry
-from labctl.variables import Templar
 
 _CLEAN_UP = 20.0  # seconds tasks in flight have, after an interrupt, to put back what they were changing
 
@@ -55,7 +55,7 @@ def run(
         bus,
         folder,
         registry=registry,
-        templar=Templar(),
+        templar=shared_templar(),
         connections=connections or Connections(),
         stop=stop or Stop(),
     )
@@ -81,6 +81,9 @@ def run(
         argv=list(options.argv),
         check=options.check,
         labctl=__version__,
+    )
+    shared.templar.tell(
+        lambda message, mark: bus.emit(Kind.WARNING, message=message, mark=str(mark) if mark else None)
     )
     if options.resume:
         done = past.summary() or "no host had done anything"
