@@ -19,7 +19,11 @@ _SHARED: dict[str, Kind] = {
     "become": kinds.boolean,
     "become_user": kinds.string,
     "become_method": kinds.one_of("sudo", "su"),
-    "connection": kinds.one_of("ssh", "local"),
+    "become_exe": kinds.string,
+    "become_flags": kinds.string,
+    "connection": kinds.one_of("ssh", "local", "smart", "paramiko", "paramiko_ssh"),
+    "collections": kinds.strings,
+    "debugger": kinds.one_of("always", "never", "on_failed", "on_unreachable", "on_skipped"),
     "port": kinds.integer,
     "remote_user": kinds.string,
     "environment": kinds.environment,
@@ -47,6 +51,7 @@ _REPETITION: dict[str, Kind] = {
 
 PLAY: dict[str, Kind] = _SHARED | {
     "hosts": kinds.pattern,
+    "user": kinds.string,
     "gather_facts": kinds.boolean,
     "gather_subset": kinds.strings,
     "gather_timeout": kinds.integer,
@@ -135,19 +140,14 @@ NOT_ON_IMPORTS = frozenset(
 )
 
 _REFUSED = {
-    "collections": "labctl has no collections; leave it out",
-    "debugger": "labctl has no task debugger; leave it out",
-    "become_exe": "labctl runs 'sudo' or 'su' as found on the host's PATH",
-    "become_flags": "labctl chooses the flags of sudo and su itself",
-    "validate_argspec": "labctl does not read role argument specifications",
+    "validate_argspec": "a task 'validate_argument_spec' does it",
     "sudo": "write 'become: true'",
     "sudo_user": "it is called 'become_user'",
-    "user": "it is called 'remote_user'",
     "include": "write 'import_tasks' (read before the run) or 'include_tasks' (read during it)",
     "static": "write 'import_tasks' or 'include_tasks'",
     "always_run": "write 'check_mode: false'",
 }
-_FIELDS = {"async": "async_"}
+_FIELDS = {"async": "async_", "user": "remote_user"}
 
 
 @dataclass(frozen=True)
