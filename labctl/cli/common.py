@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from labctl import configuration
 from labctl.cli import passwords
-from labctl.errors import UsageError
 from labctl.events import Bus, Kind, Subscriber
 from labctl.paths import own_or_builtin
 
@@ -61,9 +60,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
     )
-    parser.add_argument(
-        "-f", "--forks", type=_count, metavar="N", help="hosts at once (default 10)"
-    )
+    parser.add_argument("-f", "--forks", type=_count, metavar="N", help="hosts at once (default 10)")
     parser.add_argument(
         "-C",
         "--check",

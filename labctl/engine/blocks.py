@@ -82,14 +82,15 @@ def _guarded(flow: Flow, block: Block, hosts: list[HostState], frame: Frame) -> 
     if block.always:
         # A host that cannot be reached gets its always only where a rescue may bring it back.
         there = [h for h in hosts if not h.ended and (not h.unreachable or inner.rescuable)]
-        before = {host.name: (host.failed, host.unreachable) for host in there}
+        before = {host.name: (host.failed, host.unreachable, host.cleared) for host in there}
         for host in there:
             host.failed = host.unreachable = False
         flow.walk(block.always, there, frame)
         for host in there:
-            failed, unreachable = before[host.name]
-            host.failed = host.failed or failed
-            host.unreachable = host.unreachable or unreachable
+            failed, unreachable, cleared = before[host.name]
+            if cleared == host.cleared:
+                host.failed = host.failed or failed
+                host.unreachable = host.unreachable or unreachable
 
 
 def _repeated(flow: Flow, block: Block, hosts: list[HostState], frame: Frame) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from labctl import configuration
 from labctl.engine import blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
@@ -17,7 +18,7 @@ from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run, Step
 from labctl.engine.task import HostTask, Outcome
-from labctl.errors import LabctlError, Mark
+from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.events import Kind, Status
 from labctl.playbook import selected
 from labctl.playbook.start import starts_at
@@ -50,9 +51,11 @@ class Flow:
 
     def walk(self, entries: Sequence[Entry], hosts: Sequence[HostState], frame: Frame) -> None:
         for entry in entries:
-            live = [host for host in hosts if host.alive]
+            live = [host for host in hosts if host.takes_part(entry)]
             if not live:
-                return
+                if not any(host.alive for host in hosts):
+                    return
+                continue
             self.run.stop.check()
             if isinstance(entry, Block):
                 blocks.run(self, entry, live, frame)
@@ -157,7 +160,14 @@ class Flow:
             scope = self.scopes.scope(hosts[0], task)
             uncertain = (task.name or task.action) if outcome.result.is_unknown else None
             for host in hosts:
-                for handler in self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain):
+                try:
+                    found = self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain)
+                except PlaybookError as error:
+                    if configuration.current().boolean("error_on_missing_handler") is not False:
+                        raise
+                    self.warn(error.message, error.mark)
+                    continue
+                for handler in found:
                     self.emit(Kind.NOTIFY, task=task.label(), host=host.name, handler=handler.label())
 
     def record(self, step: Step, host: HostState, outcome: Outcome) -> Status:
@@ -232,7 +242,6 @@ class Flow:
         if settings.lenient(step.task, "any_errors_fatal", scope):
             for host in self.batch:
                 host.failed = host.failed or host.alive
-            self.broken = self.broken or not step.frame.rescuable
         if not step.frame.rescuable:
             self._check_share()
 

@@ -15,7 +15,7 @@ from labctl.engine.task import Outcome
 from labctl.errors import LabctlError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
 from labctl.playbook import load_role, load_tasks
-from labctl.playbook.tree import Entry, Handler, Task, walk
+from labctl.playbook.tree import Entry, Handler, Task, handlers_of, walk
 from labctl.task_types import to_bool
 from labctl.variables import Scope
 
@@ -133,13 +133,16 @@ def _walk(
     flow.emit(Kind.INCLUDE, task=step.label, file=what, hosts=[host.name for host in hosts])
     for host in hosts:
         host.count(str(Status.OK))
+        host.left -= {entry.role for entry in loaded[key] if entry.role}  # it may come back in a loop
     flow.walk(loaded[key], hosts, step.frame.inside(include.params))
 
 
 def _load(flow: Flow, task: Task, include: _Include) -> list[Entry]:
     registry = flow.run.registry
     if task.action == "include_tasks":
-        return load_tasks(str(include.arguments["file"]), registry, parent=task)
+        entries = load_tasks(str(include.arguments["file"]), registry, parent=task)
+        flow.handlers.add(handlers_of(entries))
+        return entries
     arguments = yaml.Mapping(task.mark)
     for name, value in include.arguments.items():
         arguments[name] = value
@@ -148,5 +151,6 @@ def _load(flow: Flow, task: Task, include: _Include) -> list[Entry]:
     for each in role.with_dependencies():
         flow.handlers.add([entry for entry in walk(each.handlers) if isinstance(entry, Handler)])
     role.public = to_bool(include.arguments.get("public") or False)
+    flow.handlers.add(handlers_of(entries))
     flow.scopes.add_role(role)
     return entries

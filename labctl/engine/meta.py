@@ -8,17 +8,22 @@ from labctl.engine import results
 from labctl.engine.state import HostState, Step
 from labctl.engine.task import Outcome
 from labctl.errors import LabctlError, PlaybookError
+from labctl.playbook.actions import META_ACTIONS
 from labctl.playbook.tree import Task
 
 if TYPE_CHECKING:
     from labctl.engine.flow import Flow
 
 
+# What is done for all hosts alike, if the first one's condition says so.
+_FOR_ALL = ("clear_facts", "clear_host_errors", "end_batch", "end_play", "refresh_inventory")
+
+
 def run(flow: Flow, step: Step, hosts: list[HostState]) -> None:
     task, frame = step.task, step.frame
     what = str(flow.scope(hosts[0], task, frame).render(task.args.get("action"), task.arg_mark("action")))
     there: list[HostState] = []
-    for host in hosts:
+    for host in hosts[:1] if what in _FOR_ALL else hosts:
         try:
             scope = flow.scope(host, task, frame)
             if scope.condition(task.conditions(), task.mark_of("when")):
@@ -39,6 +44,11 @@ def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
         case "end_host":
             for host in hosts:
                 host.ended = True
+        case "end_role":
+            if task.role is None:
+                raise PlaybookError("'meta: end_role' stands in no role", mark=task.arg_mark("action"))
+            for host in hosts:
+                host.left.add(task.role)
         case "end_batch":
             for host in flow.batch:
                 host.ended = host.ended or host.alive
@@ -48,8 +58,10 @@ def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
         case "clear_host_errors":
             for host in flow.scopes.everyone:
                 host.failed = host.unreachable = False
+                host.cleared += 1
+                host.codes.clear()
         case "clear_facts":
-            for host in hosts:
+            for host in flow.scopes.everyone:
                 host.facts.clear()
                 host.gathered = False
         case "refresh_inventory":
@@ -61,6 +73,5 @@ def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
             raise PlaybookError(
                 f"'meta: {what}' is not something labctl can do",
                 mark=task.arg_mark("action"),
-                hint="it has noop, flush_handlers, end_host, end_batch, end_play, clear_host_errors, clear_facts,"
-                " refresh_inventory, reset_connection",
+                hint=f"it has {', '.join(META_ACTIONS)}",
             )

@@ -23,6 +23,7 @@ from labctl.inventory import Additions
 if TYPE_CHECKING:
     from labctl.inventory import Inventory
     from labctl.playbook import Task
+    from labctl.playbook.tree import Keywords, Role
     from labctl.ssh import Connections
     from labctl.task_types import Registry
     from labctl.variables import Templar
@@ -34,7 +35,8 @@ COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignor
 class HostState:
     """One host over the whole run. `facts` is the content of `ansible_facts`; `registered` holds what
     `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
-    `meta: end_host`. `cleared`: how often `meta: clear_host_errors` forgave it. `codes`: the exit codes its failures stand for."""
+    `meta: end_host`. `cleared`: how often `meta: clear_host_errors` forgave it. `left`:
+    uses of roles it has left by `meta: end_role`. `codes`: the exit codes its failures stand for."""
 
     name: str
     inventory: Mapping[str, Any]
@@ -48,11 +50,16 @@ class HostState:
     ended: bool = False
     gathered: bool = False
     cleared: int = 0
+    left: set[Role] = field(default_factory=set)
     codes: set[int] = field(default_factory=set)
 
     @property
     def alive(self) -> bool:
         return not (self.failed or self.unreachable or self.ended)
+
+    def takes_part(self, node: Keywords) -> bool:
+        """Whether it is there to run a task or block."""
+        return self.alive and not (self.left and any(role in self.left for role in node.roles_around()))
 
     def count(self, *names: str) -> None:
         for name in names:

@@ -308,6 +308,4 @@ class HostTask:
 
     def _emit(self, kind: Kind, **data: Any) -> None:
         play = self.scopes.play
-        self.run.bus.emit(
-            kind, play=play.name or str(play.hosts), task=self.label, host=self.state.name, **data
-        )
+        self.run.bus.emit(kind, play=play.title(), task=self.label, host=self.state.name, **data)

@@ -38,6 +38,10 @@ class Keywords:
     become: Any = None
     become_user: Any = None
     become_method: Any = None
+    become_exe: Any = None
+    become_flags: Any = None
+    collections: Any = None
+    debugger: Any = None
     connection: Any = None
     port: Any = None
     remote_user: Any = None
@@ -205,6 +209,11 @@ class Handler(Task):
             names.add(f"{self.role.name} : {own_name}")
         return notification in names
 
+    def topics(self) -> list[str]:
+        """What it listens to; those of a role's handler also with the role's name in front."""
+        listened = [str(topic) for topic in self.listen]
+        return [*listened, *(f"{self.role.name} : {topic}" for topic in listened)] if self.role else listened
+
 
 @dataclass(kw_only=True, eq=False)
 class Block(Repeatable):
@@ -223,8 +232,8 @@ Entry: TypeAlias = "Task | Block"
 
 @dataclass(kw_only=True, eq=False)
 class Role(Keywords):
-    """One use of a role. `params` are the variables it was called with, `defaults` and `variables` those
-    of its folders; `public`: the play's later tasks see them too. `parts` names the files it was told to
+    """One use of a role. `params` are the variables it was called with (those under `vars` have a lower
+    rank), `defaults` and `variables` those of its folders; `public`: the play's tasks see them too. `parts` names the files it was told to
     take (`tasks_from` …)."""
 
     path: Path
@@ -256,6 +265,7 @@ class Role(Keywords):
             self.path == other.path
             and self.parts == other.parts
             and dict(self.params) == dict(other.params)
+            and dict(self.vars) == dict(other.vars)
             and all(condition in theirs for condition in mine)
             and set(map(str, self.all_tags())) >= set(map(str, other.all_tags()))
         )
@@ -294,6 +304,12 @@ class Play(Keywords):
         """The folder beside which roles/, group_vars/, files/ and templates/ are looked for."""
         return self.path.parent
 
+    def title(self) -> str:
+        """Its name, or the hosts it is for."""
+        return self.name or (
+            ",".join(map(str, self.hosts)) if isinstance(self.hosts, list) else str(self.hosts)
+        )
+
     def play_vars(self) -> dict[str, Any]:
         """`vars` of the play over those of the `import_playbook` around it."""
         nodes = reversed([*self.ancestors()])
@@ -331,32 +347,42 @@ class Play(Keywords):
 
     @cache  # noqa: B019 - a play lives as long as the run
     def handlers(self) -> list[Handler]:
-        """Handlers in the order they run: those of the roles, then the play's own."""
-        seen: set[tuple[Path, str | None, Mark]] = set()
-        found: list[Handler] = []
-        for role in self.static_roles():
-            for handler in _handlers(role.handlers):
-                key = (role.path, handler.name, handler.mark)
-                if key not in seen:
-                    seen.add(key)
-                    found.append(handler)
-        return [*found, *_handlers(self.own_handlers)]
+        """Handlers in the order they run: those of `roles`, the play's own, those of imported roles. Of a
+        role used more than once the last use counts."""
+        listed = {id(each) for role in self.roles for each in role.with_dependencies()}
+        of_roles = [role for role in self.static_roles() if id(role) in listed]
+        imported = [role for role in self.static_roles() if id(role) not in listed]
+        found = [h for role in of_roles for h in _handlers(role.handlers)]
+        found += _handlers(self.own_handlers)
+        found += [h for role in imported for h in _handlers(role.handlers)]
+        unique = {(handler.mark, handler.name): handler for handler in found}
+        return list(unique.values())
 
 
 def select_handlers(
     handlers: Sequence[Handler], notification: str, render: Callable[[str], str] = str
 ) -> list[Handler]:
-    """Whom a notification wakes: the handler of that name (the last one defined), and every handler
-    listening to it. `render` renders handlers' names."""
+    """Whom a notification wakes: the handler of that name, and every handler listening to it; of several
+    with one name the last one defined. `render` renders handlers' names."""
     named = [h for h in handlers if h.name and h.answers_to(notification, render(h.name))]
-    listening = [h for h in handlers if notification in h.listen and h not in named[-1:]]
-    return [*named[-1:], *listening]
+    listening: dict[object, Handler] = {}
+    for handler in handlers:
+        if notification in handler.topics():
+            listening[render(handler.name) if handler.name else handler] = handler
+    return list(dict.fromkeys([*named[-1:], *listening.values()]))
 
 
 def _handlers(entries: Sequence[Entry]) -> Iterator[Handler]:
     for entry in walk(entries):
         if isinstance(entry, Handler):
             yield entry
+
+
+def handlers_of(entries: Sequence[Entry]) -> list[Handler]:
+    """The handlers of the roles that are imported among these entries."""
+    imported = [e.imported_role for e in walk(entries) if isinstance(e, Block) and e.imported_role]
+    roles = [each for role in imported for each in role.with_dependencies()]
+    return [handler for role in roles for handler in _handlers(role.handlers)]
 
 
 def walk(entries: Sequence[Entry]) -> Iterator[Entry]:
