@@ -1,7 +1,7 @@
 """Stop for a while, or until someone answers; all hosts of the task share one pause.
 
 A dry run does not stop. Where nobody can answer (no terminal) a prompt is passed over with a warning.
-Returns start, stop, delta (seconds), user_input.
+Returns start, stop, delta (whole seconds), user_input, echo, stdout.
 """
 
 import getpass
@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from labctl.task_types import Args, Context, arg
@@ -37,23 +38,35 @@ class _Round:
 
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
-    start, began = time.strftime("%Y-%m-%d %H:%M:%S"), time.monotonic()
+    start, began = _now(), time.monotonic()
     answer = ""
     if not ctx.check:
         rounds = ctx.shared.setdefault("pause", {})
         one = rounds.setdefault(str(ctx.mark), _Round())
         answer = _join(one, args, ctx)
+    lasted = time.monotonic() - began
+    shown = f"{round(lasted, 2)} seconds" if args.seconds is not None else f"{round(lasted / 60, 2)} minutes"
     return {
         "start": start,
-        "stop": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "delta": round(time.monotonic() - began, 3),
+        "stop": _now(),
+        "delta": int(lasted),
         "user_input": answer,
+        "echo": args.echo,
+        "rc": 0,
+        "stdout": f"Paused for {shown}",
+        "stdout_lines": [f"Paused for {shown}"],
+        "stderr": "",
+        "stderr_lines": [],
         "changed": False,
     }
 
 
+def _now() -> str:
+    return str(datetime.now())
+
+
 def _join(one: _Round, args: Arguments, ctx: Context) -> str:
-    length = args.seconds if args.seconds is not None else (args.minutes or 0.0) * 60
+    length = max(1, int(args.seconds) if args.seconds is not None else int(args.minutes or 0) * 60)
     timed = args.seconds is not None or args.minutes is not None
     with one.lock:
         if not one.hosts or ctx.host in one.hosts:  # the task is reached again: a new pause

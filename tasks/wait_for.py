@@ -13,6 +13,16 @@ from typing import Any
 from labctl.errors import TaskFailed
 from labctl.task_types import Args, Change, Context, Steps, arg
 
+# As the kernel numbers them in /proc/net/tcp.
+_STATES = {
+    "ESTABLISHED": "01",
+    "FIN_WAIT1": "04",
+    "FIN_WAIT2": "05",
+    "SYN_RECV": "03",
+    "SYN_SENT": "02",
+    "TIME_WAIT": "06",
+}
+
 
 @dataclass(kw_only=True)
 class Arguments(Args):
@@ -29,7 +39,10 @@ class Arguments(Args):
     delay: float = arg(0.0, doc="Seconds before the first look.")
     sleep: float = arg(1.0, doc="Seconds between two looks.")
     connect_timeout: float = arg(5.0, doc="Seconds one connection may take.")
-    exclude_hosts: list[str] = arg([], doc="Addresses whose connections do not count for `drained`.")
+    exclude_hosts: list[str] | None = arg(None, doc="Addresses whose connections do not count for `drained`.")
+    active_connection_states: list[str] = arg(
+        list(_STATES), doc="Which states of a connection count for `drained`."
+    )
     msg: str | None = arg(None, doc="What to say when it does not happen.")
 
     mutually_exclusive = (("port", "path"),)
@@ -42,9 +55,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
         yield Change(
             f"wait of {args.timeout:g} s", lambda: ctx.wait(args.timeout), unknown="a dry run does not wait"
         )
-        return {"elapsed": args.timeout, "changed": False}
-    if args.state == "drained" and args.port is None:
-        raise TaskFailed("state: drained needs a port")
+        return _values(args, args.timeout, {"match_groups": [], "match_groupdict": {}})
+    _check(args)
     try:
         re.compile(args.search_regex or "")
     except re.error as error:
@@ -58,20 +70,27 @@ def run(args: Arguments, ctx: Context) -> Steps:
     else:
         ctx.progress(f"waiting for {what}")
         found = _look(args, ctx, timeout=args.timeout, delay=args.delay)
-    values = {
-        "elapsed": round(found["elapsed"], 3),
-        "state": args.state,
-        "port": args.port,
-        "path": args.path,
-        "search_regex": args.search_regex,
-        "match_groups": found["match_groups"],
-        "match_groupdict": found["match_groupdict"],
-        "changed": False,
-    }
+    values = _values(args, found["elapsed"], found)
     if not found["reached"] and not ctx.check:
         said = f"after {args.timeout:g} s: {found['detail']}"
         raise TaskFailed(args.msg or f"timed out waiting for {what} {said}", **values)
     return values
+
+
+def _check(args: Arguments) -> None:
+    if args.path and args.state in ("stopped", "drained"):
+        raise TaskFailed(f"state={args.state} should only be used for checking a port", elapsed=0)
+    if args.exclude_hosts is not None and args.state != "drained":
+        raise TaskFailed("exclude_hosts should only be with state=drained", elapsed=0)
+    for state in args.active_connection_states:
+        if state not in _STATES:
+            raise TaskFailed(f"unknown active_connection_state ({state}) defined", elapsed=0)
+
+
+def _values(args: Arguments, elapsed: float, found: dict[str, Any]) -> dict[str, Any]:
+    given = {name: getattr(args, name) for name in ("state", "port", "path", "search_regex")}
+    groups = {name: found[name] for name in ("match_groups", "match_groupdict")}
+    return {"elapsed": int(elapsed), **given, **groups, "changed": False}
 
 
 def _what(args: Arguments) -> str:
@@ -101,6 +120,7 @@ def _look(args: Arguments, ctx: Context, *, timeout: float, delay: float) -> dic
         delay=delay,
         sleep=args.sleep,
         connect_timeout=args.connect_timeout,
-        exclude_hosts=args.exclude_hosts,
+        exclude_hosts=args.exclude_hosts or [],
+        states=[_STATES[state] for state in args.active_connection_states],
     )
     return answer

@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence
 
 Answer = Dict[str, Any]
 
-_DRAINED = {"06", "0A"}  # TIME_WAIT and LISTEN hold nobody up
+_ACTIVE = ("01", "02", "03", "04", "05", "06")  # of a connection, as the kernel numbers them
 
 
 def wait_for(  # noqa: PLR0917
@@ -25,6 +25,7 @@ def wait_for(  # noqa: PLR0917
     sleep: float = 1.0,
     connect_timeout: float = 5.0,
     exclude_hosts: Sequence[str] = (),
+    states: Sequence[str] = _ACTIVE,
 ) -> Answer:
     """{"reached", "elapsed", "match_groups", "match_groupdict", "detail"}; `detail` says what was seen last. With
     `timeout` 0 (a dry run) it looks once, and that look may take all of `connect_timeout`: a server under load
@@ -37,9 +38,9 @@ def wait_for(  # noqa: PLR0917
     while True:
         left = max(0.05, until - time.monotonic()) if timeout > 0 else connect_timeout
         if port is not None:
-            answer = _port(host, port, state, pattern, min(connect_timeout, left), exclude_hosts)
+            answer = _port(host, port, state, pattern, min(connect_timeout, left), exclude_hosts, states)
         else:
-            answer = _path(path, state, pattern)
+            answer = _path(os.path.expanduser(os.path.expandvars(path)), state, pattern)
         now = time.monotonic()
         if answer["reached"] or now >= until:
             answer["elapsed"] = now - begun
@@ -87,9 +88,10 @@ def _port(  # noqa: PLR0917
     pattern: Optional[re.Pattern[bytes]],
     timeout: float,
     exclude_hosts: Sequence[str],
+    states: Sequence[str],
 ) -> Answer:
     if state == "drained":
-        count = connections(host, port, exclude_hosts)
+        count = connections(host, port, exclude_hosts, states)
         return _answer(count == 0, "%d connections to port %d" % (count, port))
     try:
         connection = socket.create_connection((host, port), timeout)
@@ -125,8 +127,10 @@ def _listen(connection: socket.socket, pattern: re.Pattern[bytes], timeout: floa
     return _answer(False, "%s answers, but did not say it" % name)
 
 
-def connections(host: str, port: int, exclude_hosts: Sequence[str] = ()) -> int:
-    """How many TCP connections have this local port (and address, unless it is 0.0.0.0 or ::)."""
+def connections(
+    host: str, port: int, exclude_hosts: Sequence[str] = (), states: Sequence[str] = _ACTIVE
+) -> int:
+    """How many TCP connections in these states have this local port (and address, unless it is 0.0.0.0 or ::)."""
     count = 0
     excluded = {_resolved(name) for name in exclude_hosts}
     address = _resolved(host)
@@ -142,7 +146,7 @@ def connections(host: str, port: int, exclude_hosts: Sequence[str] = ()) -> int:
             fields = line.split()
             local, local_port = _endpoint(fields[1], family)
             remote, _ = _endpoint(fields[2], family)
-            if local_port != port or fields[3] in _DRAINED or remote in excluded:
+            if local_port != port or fields[3] not in states or remote in excluded:
                 continue
             if address in ("0.0.0.0", "::", local):
                 count += 1

@@ -167,7 +167,6 @@ class TestWaitFor:
             timer.join()
             opened[0].close()
         assert result.status is Status.OK
-        assert result.values["elapsed"] > 0.05
         assert task.trips == 1
 
     def test_a_dry_run_gives_a_slow_server_time_for_its_first_words(self, task):
