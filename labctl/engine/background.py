@@ -245,6 +245,7 @@ class _Job:
     def _executed(self, task_type: TaskType, args: Args) -> Result:
         with self.ctx.scopes.run.watchdog.watching(self.ctx.deadline, [self.ctx.host]):
             result = driver.execute(task_type, args, self.ctx)
+            self.ctx.end_output()
         if result.values.get("timedout"):
             return results.failed("Timeout exceeded")
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from labctl.engine.results import Result, skipped
+from labctl.engine.results import Result
 from labctl.events import Status
 from labctl.variables import Unknown
 
@@ -37,13 +37,26 @@ class Outcome:
         result = self.result
         if result.status is Status.UNKNOWN and "results" not in result.values:
             return Unknown(result.unknown or "its outcome")
-        return result.values
+        values = _public(result.values)
+        if "results" in values:
+            values["results"] = [
+                _public(item) if isinstance(item, dict) else item for item in values["results"]
+            ]
+        return values
+
+
+def _public(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is between the task type and the engine."""
+    return {name: value for name, value in values.items() if not str(name).startswith("_ansible_")}
 
 
 def combined(done: list[Result]) -> Result:
     """A loop's result from those of its turns, as Ansible puts it."""
     if not done:
-        return skipped("No items in the list", results=[])
+        return Result(
+            Status.SKIPPED,
+            {"changed": False, "skipped": True, "skipped_reason": "No items in the list", "results": []},
+        )
     values: dict[str, Any] = {
         "results": [
             Unknown(result.unknown or "its outcome") if result.is_unknown else result.values

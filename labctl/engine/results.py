@@ -54,7 +54,8 @@ class Result:
         """Fill in the keys every Ansible result has, from the status."""
         values = self.values
         values.setdefault("changed", self.status is Status.CHANGED)
-        values["failed"] = self.failed
+        if not self.skipped and (self.failed or "results" not in values):  # where Ansible has it
+            values["failed"] = self.failed
         if self.unreachable:
             values["unreachable"] = True
         if self.skipped:

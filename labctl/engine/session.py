@@ -127,7 +127,10 @@ class Deadline:
         return error
 
     def timeout(self) -> TaskTimeout:
-        return TaskTimeout(f"the task did not end within its timeout of {self.seconds:g} s", timedout=True)
+        return TaskTimeout(
+            f"the task did not end within its timeout of {self.seconds:g} s",
+            timedout={"period": self.seconds},
+        )
 
 
 class SessionNode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -139,4 +140,18 @@ def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
     )
     vault.current().masks.add(password)
     user = scope.get("ansible_become_user") or text(node, "become_user", scope) or options.become_user
-    return Become(str(user or "root"), "su" if method == "su" else "sudo", password)
+    program = scope.get("ansible_become_exe") or scope.get(f"ansible_{method}_exe")
+    flags = scope.get("ansible_become_flags") or scope.get(f"ansible_{method}_flags")
+    flags = flags if flags is not None else text(node, "become_flags", scope)
+    try:
+        words = shlex.split(str(flags or ""))
+    except ValueError as error:
+        mark = node.inherited_mark("become_flags")
+        raise PlaybookError(f"become_flags cannot be split: {str(error).lower()}", mark=mark) from None
+    return Become(
+        str(user or "root"),
+        "su" if method == "su" else "sudo",
+        password,
+        str(program or text(node, "become_exe", scope) or method),
+        tuple(words),
+    )

@@ -27,7 +27,7 @@ class _Host:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.session: Session | None = None
-        self.agents: dict[str | None, AgentNode] = {}
+        self.agents: dict[Become | None, AgentNode] = {}
 
     def execute(
         self, settings: ConnectionSettings, line: str, environment: Mapping[str, str] | None = None
@@ -64,8 +64,7 @@ class Connections:
         become = _needed(become, settings)
         host = self._host(settings)
         with host.lock:
-            user = become.user if become else None
-            agent = host.agents.get(user)
+            agent = host.agents.get(become)
             if agent and agent.alive:
                 return agent
             escalation = Escalation(become) if become else None
@@ -73,7 +72,7 @@ class Connections:
                 agent = _local_agent(settings, escalation)
             else:
                 agent = _remote_agent(host, settings, escalation)
-            host.agents[user] = agent
+            host.agents[become] = agent
             return agent
 
     def shell(

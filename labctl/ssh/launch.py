@@ -12,6 +12,8 @@ from labctl.node.client import AgentNode
 from labctl.node.link import AgentDidNotStart, Pipe
 from labctl.ssh.settings import Become, ConnectionSettings
 
+_OWN_FLAGS = ("-H", "-n", "-S")  # sudo's, which labctl gives as they are needed
+
 
 class Escalation:
     """How a command line becomes another user's, and the password talk that goes before it.
@@ -25,10 +27,13 @@ class Escalation:
 
     def argv(self, command: list[str]) -> list[str]:
         become = self.become
+        program = become.program or become.method
         if become.method == "su":
-            return ["env", "LC_ALL=C", "su", become.user, "-s", "/bin/sh", "-c", shlex.join(command)]
+            shell = ["-s", "/bin/sh", "-c", shlex.join(command)]
+            return ["env", "LC_ALL=C", program, *become.flags, become.user, *shell]
         how = ["-n"] if become.password is None else ["-S", "-p", self.prompt]
-        return ["sudo", "-H", *how, "-u", become.user, "--", *command]
+        flags = [flag for flag in become.flags if flag not in _OWN_FLAGS]
+        return [program, "-H", *how, *flags, "-u", become.user, "--", *command]
 
     def converse(self, pipe: Pipe, host: str, timeout: float) -> bytes:
         """Give the password when asked, until the agent's stub has spoken. Returns what was read from the

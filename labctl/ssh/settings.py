@@ -25,11 +25,14 @@ _CHECKING: dict[str, Checking] = {
 
 @dataclass(frozen=True)
 class Become:
-    """Another user on the same host. `password` is that of the connecting user for sudo, of `user` for su."""
+    """Another user on the same host. `password` is that of the connecting user for sudo, of `user` for su.
+    `program` is the sudo or su to call (None: by its name), `flags` words for it besides labctl's own."""
 
     user: str = "root"
     method: Literal["sudo", "su"] = "sudo"
     password: str | None = field(default=None, repr=False)
+    program: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ TASKS = [
         "'import_tasks' needs its name before the run: 'x' is undefined",
         None,
     ),
-    ("- import_role: {name: none}", "3:27", "there is no role 'none'", "looked in: roles, ."),
-    ("- include_role: {name: none}", "3:28", "there is no role 'none'", "looked in: roles, ."),
+    ("- import_role: {name: none}", "3:27", "there is no role 'none'", "looked in: roles, "),
+    ("- include_role: {name: none}", "3:28", "there is no role 'none'", "looked in: roles, "),
     (
         "- import_tasks: one.yml\n  loop: [1]",
         "4:7",
@@ -178,7 +178,7 @@ PLAYS = [
     ("- hosts: all\n  serial: [1, few]", "2:15", "'serial' must be a number, a percentage", None),
     ("- hosts: all\n  tasks: {debug: }", "2:10", "'tasks' must be a list of tasks, not a mapping", None),
     ("- hosts: all\n  roles: common", "2:10", "'roles' must be a list of roles", None),
-    ("- hosts: all\n  roles: [none]", "2:11", "there is no role 'none'", "looked in: roles, ."),
+    ("- hosts: all\n  roles: [none]", "2:11", "there is no role 'none'", "looked in: roles, "),
     ("- hosts: all\n  roles: [5]", "2:11", "a role is a name or a mapping, not the integer 5", None),
     ("- hosts: all\n  roles: [{tags: x}]", "2:11", "this role has no name", None),
     (

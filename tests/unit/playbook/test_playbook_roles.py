@@ -130,10 +130,10 @@ def test_include_role_at_run_time(roles) -> None:
         ({}, "{role: web, become: perhaps}", "p.yml:2:31", "'become' must be a boolean", None),
         (
             {},
-            "{role: web, collections: x}",
+            "{role: web, static: x}",
             "p.yml:2:23",
-            "a role cannot have 'collections'",
-            "no collections",
+            "a role cannot have 'static'",
+            "import_tasks",
         ),
         (
             {"vars/main.yml": "- 1\n"},
