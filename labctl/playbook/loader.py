@@ -63,7 +63,7 @@ class Loader:
         from labctl.variables.scope import Scope
 
         try:
-            return str(Scope(self.templar, self._static_layers(node)).render(text, mark))
+            return str(Scope(self.templar, self.static_layers(node)).render(text, mark))
         except LabctlError as error:
             dynamic = what.replace("import", "include") if "playbook" not in what else None
             hint = f"only extra variables and vars of plays and roles can be used; {dynamic} reads it during the run"
@@ -74,7 +74,7 @@ class Loader:
             )
         return None
 
-    def _static_layers(self, node: Keywords) -> list[Mapping[str, Any]]:
+    def static_layers(self, node: Keywords) -> list[Mapping[str, Any]]:
         plays = [owner for owner in node.ancestors() if isinstance(owner, Play)]
         roles = node.roles_around()
         return [

@@ -12,6 +12,7 @@ from labctl.playbook import keywords
 from labctl.playbook.kinds import is_identifier
 from labctl.playbook.loader import Loader, find_file, nearest_file, not_found
 from labctl.playbook.roles import import_role, read_roles
+from labctl.playbook.tagging import render_tags, render_tags_of
 from labctl.playbook.tasks import apply_block, read_entries, read_file
 from labctl.playbook.tree import Block, Entry, Keywords, Play, Playbook, PlaybookImport, Role, Task
 from labctl.playbook.validate import validate, validate_entries
@@ -33,6 +34,7 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
     loader.templar.add_plugins(file.parent)
     with loader.inside(file, Mark(path, 1, 1), f"the playbook '{file}'"):
         playbook = Playbook(path=file, plays=_plays(file, None, loader))
+    render_tags(playbook, loader)
     validate(playbook, loader)
     loader.problems.raise_all()
     playbook.warnings = loader.problems.warnings
@@ -48,6 +50,7 @@ def load_tasks(
     file = find_include(str(path), parent)
     top = _include_parent(parent, params, loader)
     entries = read_file(file, top, loader)
+    render_tags_of(entries, loader)
     validate_entries(entries, loader)
     loader.problems.raise_all()
     if isinstance(top, Block):
@@ -77,6 +80,7 @@ def load_role(
     role = import_role(arguments, top, loader)
     if role is not None:
         for each in role.with_dependencies():
+            render_tags_of(each.tasks, loader)
             validate_entries([*each.tasks, *each.handlers], loader)
     loader.problems.raise_all()
     assert role is not None
