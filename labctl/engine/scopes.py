@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labctl import __version__, configuration
 from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import InventoryError
+from labctl.inventory.model import LOCALHOST
 from labctl.playbook.tree import Keywords, Play, Role
 from labctl.variables import Scope, precedence_layers
 
@@ -155,7 +156,7 @@ class HostVars(Mapping[str, Any]):
         return len(self._scopes.run.inventory.hosts)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._scopes.run.inventory.hosts or name in self._scopes.run.hosts
+        return name in self._scopes.run.inventory.hosts or name in LOCALHOST
 
 
 def _address(state: HostState) -> dict[str, Any]:
