@@ -82,7 +82,8 @@ class Flow:
         if task.dynamic or (fresh := [h for h, (_, past) in zip(acting, known, strict=True) if not past]):
             self.start(step, acting if task.dynamic else fresh)
         # A notification is spent when its handler starts, so that it can be notified again.
-        reasons = [self.handlers.take(host, task) if isinstance(task, Handler) else None for host in acting]
+        waited = {h.name: self.handlers.take(h, task) for h in hosts} if isinstance(task, Handler) else {}
+        reasons = [waited.get(host.name) for host in acting]
         if task.dynamic:
             includes.run(self, step, acting, hosts)
             return
@@ -259,13 +260,14 @@ class Flow:
 
     # handlers
 
-    def flush(self, hosts: Sequence[HostState]) -> None:
+    def flush(self, hosts: Sequence[HostState], frame: Frame | None = None) -> None:
         """Run notified handlers, in the order they are defined; a handler that one behind it notifies runs
-        at the next flush."""
+        at the next flush. `frame`: of the task that asks for it."""
+        inner = Frame(rescuable=frame.rescuable if frame else False)
         for handler in self.handlers.flushed(hosts, self.scope(hosts[0])):
             notified = [host for host in hosts if host.alive and self.handlers.waits(host, handler)]
             if notified:
-                self.task(handler, notified, Frame())
+                self.task(handler, notified, inner)
 
     # events
 

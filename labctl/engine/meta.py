@@ -9,7 +9,6 @@ from labctl.engine.state import HostState, Step
 from labctl.engine.task import Outcome
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.actions import META_ACTIONS
-from labctl.playbook.tree import Task
 
 if TYPE_CHECKING:
     from labctl.engine.flow import Flow
@@ -32,15 +31,16 @@ def run(flow: Flow, step: Step, hosts: list[HostState]) -> None:
             flow.start(step, [host])
             flow.record(step, host, Outcome(results.of_error(error)))
     if there:
-        _do(flow, task, what, there)
+        _do(flow, step, what, there)
 
 
-def _do(flow: Flow, task: Task, what: str, hosts: list[HostState]) -> None:
+def _do(flow: Flow, step: Step, what: str, hosts: list[HostState]) -> None:
+    task = step.task
     match what:
         case "noop":
             pass
         case "flush_handlers":
-            flow.flush(hosts)
+            flow.flush(hosts, step.frame)
         case "end_host":
             for host in hosts:
                 host.ended = True

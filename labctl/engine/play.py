@@ -14,7 +14,7 @@ from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run
-from labctl.errors import LabctlError, Mark, PlaybookError, UsageError
+from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.events import Kind
 from labctl.playbook import Entry, Play, Task
 from labctl.playbook.start import may_start
@@ -29,10 +29,11 @@ def run(shared: Run, play: Play) -> bool:
     """Run a play; False when nothing may run after it."""
     shared.enter_playbook(play.dir)
     hosts = _hosts(shared, play)
+    title = _title(shared, play)
     shared.bus.emit(
         Kind.PLAY_START,
-        play=play.title(),
-        name=play.title(),
+        play=title,
+        name=title,
         hosts=[host.name for host in hosts],
         path=f"{play.mark.file}:{play.mark.line}",
     )
@@ -45,6 +46,15 @@ def run(shared: Run, play: Play) -> bool:
         if not _run_batch(shared, play, scopes, batch):
             return False
     return True
+
+
+def _title(shared: Run, play: Play) -> str:
+    """The play's name, rendered as far as it can be before any host is asked."""
+    try:
+        known = Scope(shared.templar, [play.play_vars(), shared.options.extra_vars])
+        return str(known.render(play.title(), play.mark_of("name")))
+    except LabctlError:
+        return play.title()
 
 
 def _hosts(shared: Run, play: Play) -> list[HostState]:
@@ -82,7 +92,7 @@ def _hosts(shared: Run, play: Play) -> list[HostState]:
 
 
 def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
-    """Ask for `vars_prompt` variables not given by -e; without a terminal the default must do."""
+    """Ask for `vars_prompt` variables not given by -e; without a terminal the default must do, or nothing."""
     answers: dict[str, Any] = {}
     for prompt in play.vars_prompt:
         name = str(prompt["name"])
@@ -93,14 +103,14 @@ def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
             answer = shared.options.ask(text, bool(prompt.get("private", True)))
             answers[name] = answer or prompt.get("default", "")
             if prompt.get("private", True):
-                vault.current().masks.add(answers[name])
+                vault.current().masks.add(answers[name], open_=True)
         elif "default" in prompt:
             answers[name] = prompt["default"]
         else:
+            answers[name] = None
             mark = yaml.mark_of(prompt, play.mark)
-            raise UsageError(
-                f"'{name}' must be asked for, and this is no terminal", mark=mark, hint=f"-e {name}=…"
-            )
+            message = f"'{name}' must be asked for, and this is no terminal: it is empty (-e {name}=… gives it)"
+            shared.bus.emit(Kind.WARNING, message=message, mark=str(mark))
     scopes.prompted = answers
 
 

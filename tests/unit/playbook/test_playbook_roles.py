@@ -29,17 +29,14 @@ def test_a_role_has_tasks_handlers_defaults_and_variables(book) -> None:
     (role,) = play.roles
     assert isinstance(role, Role)
     assert (role.name, str(role.path)) == ("r", "roles/r")
-    assert (role.defaults, role.variables, role.params) == (
-        {"d": "default"},
-        {"v": 1, "w": 2},
-        {"p": 1, "q": 2},
-    )
+    assert (role.defaults, role.variables) == ({"d": "default"}, {"v": 1, "w": 2})
+    assert (role.params, role.vars) == ({"p": 1}, {"q": 2})
     assert str(role.defaults["d"].mark) == "roles/r/defaults/main.yml:1:4"
     (task,) = role.tasks
     assert task.role is role
     assert task.conditions() == ["c"]
     assert task.all_tags() == ["t"]
-    assert task.role_params() == {"p": 1, "q": 2}
+    assert task.role_params() == {"p": 1}
     assert task.block_vars() == {}
     assert task.label() == "r : debug"
     assert [handler.label() for handler in select_handlers(play.handlers(), "r : h")] == ["r : h"]
