@@ -14,7 +14,8 @@ from typing import Any
 
 from labctl import yaml
 from labctl.cli import common
-from labctl.errors import Mark
+from labctl.cli.run import registry_for
+from labctl.errors import Mark, UsageError
 from labctl.events import Bus, Subscriber
 from labctl.playbook import Play, Playbook
 from labctl.playbook.loader import Loader
@@ -26,19 +27,33 @@ _SOURCE = "command line"
 
 
 def playbook(
-    pattern: str, action: str, arguments: str | Mapping[str, Any] | None, registry: Registry
+    pattern: str,
+    task: Mapping[str, Any],
+    registry: Registry,
+    folder: Path | None = None,
 ) -> Playbook:
-    """A playbook of one play with one task, checked. PlaybookError."""
+    """A playbook of one play with one task, checked; it stands in `folder` (here). PlaybookError."""
     loader = Loader(registry)
     start = Mark(_SOURCE, 1, 1)
-    here = Path.cwd() / "command-line"
+    here = (folder or Path.cwd()) / "command-line"
+    action = next(iter(task))
     play = Play(mark=start, path=here, name=f"labctl {action}", hosts=pattern, gather_facts=False)
-    entries = yaml.load(json.dumps([{action: arguments}]), _SOURCE)
+    entries = yaml.load(json.dumps([task]), _SOURCE)
     play.tasks = read_entries(entries, start, play, loader, "tasks", handlers=False)
     book = Playbook(path=here, plays=[play])
     validate(book, loader)
     loader.problems.raise_all()
     return book
+
+
+def _keywords(args: argparse.Namespace) -> dict[str, Any]:
+    """What -B, -P and --task-timeout say of the task."""
+    given = {
+        "async": getattr(args, "background", None),
+        "poll": getattr(args, "poll", None),
+        "timeout": getattr(args, "task_timeout", None),
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def execute(
@@ -50,8 +65,11 @@ def execute(
 
     options = common.options(args, sys.argv[1:])
     sources, inventory = common.load_inventory(args)
-    registry = Registry([folder for folder in (Path("tasks"),) if any(folder.glob("*.py"))])
-    book = playbook(args.pattern, action, arguments, registry)
+    folder = Path(getattr(args, "playbook_dir", None) or ".")
+    if not folder.is_dir():
+        raise UsageError(f"--playbook-dir: there is no folder {folder}")
+    registry = registry_for([folder / "command-line"], args.module_path)
+    book = playbook(args.pattern, {action: arguments, **_keywords(args)}, registry, folder.resolve())
     inventory.match(args.pattern, options.limit)
     bus = Bus()
     bus.subscribe(subscriber)

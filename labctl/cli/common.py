@@ -46,7 +46,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connection")
     group.add_argument("-u", "--user", help="user to connect as, where the inventory names none")
     group.add_argument("--private-key", metavar="FILE", help="SSH key, where the inventory names none")
-    group.add_argument("-T", "--timeout", type=_seconds, metavar="SECONDS", help="to connect (default 10)")
+    group.add_argument("-T", "--timeout", type=seconds, metavar="SECONDS", help="to connect (default 10)")
     group.add_argument("-b", "--become", action="store_true", help="work as another user")
     group.add_argument("--become-user", metavar="USER", help="which (default root)")
     group.add_argument("--become-method", choices=("sudo", "su"), help="how (default sudo)")
@@ -60,7 +60,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
     )
-    parser.add_argument("-f", "--forks", type=_count, metavar="N", help="hosts at once (default 10)")
+    parser.add_argument("-f", "--forks", type=count, metavar="N", help="hosts at once (default 10)")
     parser.add_argument(
         "-C",
         "--check",
@@ -105,7 +105,8 @@ def add_output(parser: argparse.ArgumentParser, choices: Sequence[str] = OUTPUTS
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A number of seconds above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -115,9 +116,17 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number from 1 up, for argparse."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A number from 0 up, for argparse."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
     return int(text)
 
 

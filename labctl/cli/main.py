@@ -22,6 +22,7 @@ COMMANDS = {
     "vault": "encrypt and decrypt files and texts, as Ansible Vault does",
     "doc": "the task types and their arguments",
     "runs": "list the runs made here",
+    "completion": "a script that completes commands in a shell",
 }
 
 _EPILOG = """\
