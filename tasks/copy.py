@@ -1,9 +1,10 @@
 """Put a file, a tree of files or a text on the host.
 
 A relative `src` is sought in `files/` of the role or playbook. A directory is copied into `dest`, or, with a
-slash after its name, what is in it. Content is compared by checksum (sha256) and replaced atomically, with
+slash after its name, what is in it. Content is compared by checksum (sha1) and replaced atomically, with
 the right mode from the first byte; an existing file keeps its mode and owner where none is given.
-Returns dest, src, checksum, mode, owner, group, uid, gid, size, state, backup_file.
+Returns dest, checksum, mode, owner, group, uid, gid, size, state, and of a file that was written md5sum and
+backup_file.
 """
 
 from dataclasses import dataclass
@@ -11,152 +12,177 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import TaskFailed
-from labctl.files import Attributes, place, properties
-from labctl.files.attributes import mode_text, octal, stat_of
-from labctl.files.content import Content
-from labctl.files.trees import place_tree
-from labctl.node.api import Stat
-from labctl.task_types import Args, Change, Context, Steps, arg
+from labctl.files import Content, FileArgs, Manner, place, properties
+from labctl.files.attributes import octal, stat_of
+from labctl.files.destination import destination, make_folder
+from labctl.files.paths import on_node
+from labctl.files.trees import TreeModes, place_tree
+from labctl.task_types import Change, Context, Steps, arg
 
 
 @dataclass(kw_only=True)
-class Arguments(Args):
+class Arguments(FileArgs):
     dest: str = arg(doc="The path on the host; with a slash at the end a directory to put `src` in.")
     src: str | None = arg(None, doc="A file or directory of the controller (of the host with `remote_src`).")
     content: Any = arg(None, doc="What the file shall hold, instead of `src`; a dict or list becomes JSON.")
     remote_src: bool = arg(False, doc="`src` is on the host.")
-    mode: int | str | None = arg(None, doc="'0644', 'u=rw,g=r,o=', or 'preserve': as the source has it.")
     directory_mode: int | str | None = arg(None, doc="The mode of directories that are made.")
-    owner: str | None = arg(None, doc="User the file belongs to.")
-    group: str | None = arg(None, doc="Group the file belongs to.")
     backup: bool = arg(False, doc="Keep the old file beside the new one.")
     force: bool = arg(True, doc="Replace a file that differs; if not, only make one that is missing.")
     validate: str | None = arg(None, doc="A command that must accept the new file, as %s, before it is used.")
+    follow: bool = arg(False, doc="Write through a link at `dest` instead of replacing it.")
+    local_follow: bool | None = arg(
+        None, doc="Copy what links in `src` point to (the default, but for a tree with `remote_src`)."
+    )
+    checksum: str | None = arg(None, doc="The sha1 checksum `src` must have.")
+    decrypt: bool = arg(True, doc="Decrypt a `src` that is encrypted with vault.")
 
     required_one_of = (("src", "content"),)
     mutually_exclusive = (("src", "content"),)
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
+    args.dest = on_node(ctx, args.dest)
     if args.remote_src and args.src is not None:
-        return (yield from _remote(args, ctx))
+        return (yield from _remote(args, ctx, on_node(ctx, args.src)))
     if args.src is None:
-        path = args.dest
-        if path.endswith("/"):
-            raise TaskFailed("'content' needs a file name in 'dest', not a directory")
-        stat = ctx.node.stat(path, follow=True, checksum=True)
-        content, preserved = Content.of(_bytes(args.content)), None
+        if args.content is None:
+            raise TaskFailed("src (or content) is required")
+        if args.dest.endswith("/"):
+            raise TaskFailed("can not use content with a dir as dest")
+        name, content, preserved = None, Content.of(_bytes(args.content)), None
     else:
         source = ctx.find("files", args.src)
-        preserved = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else None
         if source.is_dir():
             return (yield from _tree(args, ctx, source))
-        path, stat = _destination(args, ctx, source.name)
-        content = Content.of(_local(source))
-    wanted = Attributes.of(preserved or args.mode, args.owner, args.group)
-    made = args.dest.endswith("/") and stat is None and args.src is not None
-    if made and ctx.node.stat(args.dest, follow=True) is None:
-        folder_mode = None if args.directory_mode is None else int(mode_text(args.directory_mode), 8)
-        yield Change(f"directory {args.dest}", lambda: ctx.node.mkdir(args.dest, mode=folder_mode))
-    values = yield from place(
-        ctx,
-        path,
-        content,
-        wanted,
-        stat=stat,
-        backup=args.backup,
-        force=args.force,
-        validate=args.validate,
-    )
-    return {**values, "src": args.src} if args.src is not None else values
+        preserved = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else None
+        name, content = source.name, _local(args, ctx, source)
+    if args.checksum not in (None, content.checksum):
+        raise TaskFailed(
+            "Copied file does not match the expected checksum. Transfer failed.",
+            checksum=content.checksum,
+            expected_checksum=args.checksum,
+        )
+    path, stat = destination(ctx, args.dest, name, follow=args.follow)
+    if stat is not None and not args.force:
+        return {"dest": args.dest, **({"src": str(source)} if args.src is not None else {})}
+    wanted = args.wanted(preserved)
+    if stat is None and args.dest.endswith("/"):
+        yield from make_folder(ctx, args.dest, args.directory_mode, wanted)
+    manner = Manner(backup=args.backup, validate=args.validate)
+    return (yield from place(ctx, path, content, wanted, stat=stat, manner=manner))
 
 
 def _bytes(content: Any) -> bytes:
-    if isinstance(content, str):
-        return content.encode()
-    import json
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, dict | list):
+        import json
 
-    return json.dumps(content).encode() if not isinstance(content, bytes) else content
+        return json.dumps(content).encode()
+    return str(content).encode("utf-8", "surrogateescape")
 
 
-def _local(source: Path) -> Path:
+def _local(args: Arguments, ctx: Context, source: Path) -> Content:
     try:
-        with source.open("rb"):
-            return source
+        with source.open("rb") as stream:
+            stream.read(1)
     except OSError as error:
         raise TaskFailed(f"{source}: {error.strerror}") from None
-
-
-def _destination(args: Arguments, ctx: Context, name: str) -> tuple[str, Stat | None]:
-    """Where the file goes, and what is there."""
-    if args.dest.endswith("/"):
-        path = args.dest + name
-        return path, ctx.node.stat(path, follow=True, checksum=True)
-    stat = ctx.node.stat(args.dest, follow=True, checksum=True)
-    if stat is not None and stat.type == "directory":
-        path = f"{args.dest}/{name}"
-        return path, ctx.node.stat(path, follow=True, checksum=True)
-    return args.dest, stat
+    return Content.of(source, decrypt=args.decrypt)
 
 
 def _tree(args: Arguments, ctx: Context, source: Path) -> Steps:
     inside = (args.src or "").endswith("/")
-    root = args.dest.rstrip("/") if inside else f"{args.dest.rstrip('/')}/{source.name}"
+    dest = args.dest if args.dest.endswith("/") else f"{args.dest}/"
     preserve = args.mode == "preserve"
-    wanted = Attributes.of(None if preserve else args.mode, args.owner, args.group)
-    folders = Attributes.of(args.directory_mode, args.owner, args.group)
-    yield from place_tree(
+    wanted = args.wanted("0644" if preserve else None)
+    folders = FileArgs(mode=args.directory_mode, owner=args.owner, group=args.group).wanted()
+    done = yield from place_tree(
         ctx,
         source,
-        root or "/",
-        files=wanted,
-        folders=folders,
-        preserve=preserve,
-        backup=args.backup,
-        force=args.force,
+        (dest.rstrip("/") if inside else dest + source.name) or "/",
+        modes=TreeModes(wanted, folders, preserve),
+        follow=args.local_follow is not False,
+        decrypt=args.decrypt,
+        manner=Manner(backup=args.backup, force=args.force, validate=args.validate),
     )
-    return {"dest": args.dest, "src": args.src}
+    if done["files"] == 1:
+        return dict(done["last"])
+    return {"dest": dest, "src": f"{source}/" if inside else str(source)}
 
 
-def _remote(args: Arguments, ctx: Context) -> Steps:
-    node, source = ctx.node, (args.src or "").rstrip("/") or "/"
-    name = source.rpartition("/")[2]
-    path = args.dest + name if args.dest.endswith("/") else args.dest
-    found = node.call("files_copy", "same", source=source, destination=path)
+def _remote(args: Arguments, ctx: Context, source: str) -> Steps:
+    node = ctx.node
+    found = node.call("files_copy", "look", source=source, destination=args.dest, follow=args.follow)
     if found["source"] is None:
-        raise TaskFailed(f"there is no {source} on {ctx.host}")
-    is_folder = found["source"]["type"] == "directory"
-    there = found["destination"]
-    if (
-        there
-        and there["type"] == "directory"
-        and not args.dest.endswith("/")
-        and not (args.src or "").endswith("/")
-    ):
-        path = f"{path}/{name}"
-        found = node.call("files_copy", "same", source=source, destination=path)
-        there = found["destination"]
-    preserved = octal(found["source"]["mode"])
-    wanted = Attributes.of(preserved if args.mode == "preserve" else args.mode, args.owner, args.group)
-    values: dict[str, Any] = {"dest": path, "src": args.src}
-    if not found["same"] and (args.force or there is None):
+        raise TaskFailed(f"Source {source} not found on {ctx.host}")
+    path, there = found["path"], stat_of(found["destination"])
+    if args.checksum not in (None, found["checksum"]):
+        raise TaskFailed("Copied file does not match the expected checksum. Transfer failed.")
+    wanted = args.wanted(octal(found["source"]["mode"]) if args.mode == "preserve" else None)
+    if found["source"]["type"] == "directory":
+        return (yield from _remote_tree(args, ctx, source, found))
+    if there is not None and not args.force:
+        return {"dest": path, "src": source, **properties(there), "changed": False}
+    values: dict[str, Any] = {
+        "dest": path,
+        "src": source,
+        "checksum": found["checksum"],
+        "md5sum": found["md5sum"],
+    }
+    if there is None and args.dest.endswith("/"):
+        yield from make_folder(ctx, args.dest, args.directory_mode, wanted)
+    if not found["same"]:
+        if there is None and not ctx.check and not found["folder"] and not args.dest.endswith("/"):
+            raise TaskFailed(f"Destination directory {path.rpartition('/')[0]} does not exist")
+        if args.validate and "%s" not in args.validate:
+            raise TaskFailed(f"validate must contain %s: {args.validate}")
         kept = yield Change(
             f"copy of {source} at {path}",
             lambda: node.call(
-                "files_copy", "copy", source=source, destination=path, mode=wanted.mode, backup=args.backup
+                "files_copy",
+                "copy",
+                source=source,
+                destination=path,
+                mode=wanted.mode,
+                backup=args.backup,
+                validate=args.validate,
             ),
         )
         if kept:
             values["backup_file"] = kept
         if ctx.check:
             return values
-        there = vars_of(node.stat(path, follow=True))
-    stat = stat_of(there)
-    if stat is not None and not is_folder:
+        there = node.stat(path)
+    if there is not None:
+        yield from wanted.changes(node, there)
+        there = node.stat(path) if wanted.wrong(there) and not ctx.check else there
+    return {**values, **properties(there)}
+
+
+def _remote_tree(args: Arguments, ctx: Context, source: str, found: dict[str, Any]) -> Steps:
+    node = ctx.node
+    wanted = args.wanted(octal(found["source"]["mode"]) if args.mode == "preserve" else None)
+    given = {
+        "source": source,
+        "destination": found["tree"],
+        "owner": args.owner,
+        "group": args.group,
+        "follow": bool(args.local_follow),
+    }
+    wrong = node.call("files_copy", "tree", **given)
+    if wrong:
+        yield Change(
+            f"{len(wrong)} files of {source} in {found['tree']}",
+            lambda: node.call("files_copy", "tree", **given, apply=True),
+            after="".join(f"{name}\n" for name in wrong[:1000]),
+        )
+    values = {"dest": found["path"], "src": source, "checksum": None, "md5sum": None}
+    if ctx.check and wrong:
+        return values
+    stat = node.stat(found["path"], follow=True)
+    if stat is not None:
         yield from wanted.changes(node, stat)
-        stat = node.stat(path, follow=True) if wanted.wrong(stat) and not ctx.check else stat
+        stat = node.stat(found["path"], follow=True) if wanted.wrong(stat) and not ctx.check else stat
     return {**values, **properties(stat)}
-
-
-def vars_of(stat: Stat | None) -> dict[str, Any] | None:
-    return None if stat is None else {name: getattr(stat, name) for name in Stat.__slots__}

@@ -1,25 +1,23 @@
 """See to it that one line is, or is not, in a text file of the host.
 
 With `regexp` (or `search_string`) the last matching line becomes `line`; when none matches, `line` is put in where
-`insertafter` or `insertbefore` says, else at the end. Returns msg, found, mode, owner, group, size, backup_file.
+`insertafter` or `insertbefore` says, else at the end. Expressions are searched in the bytes of each line, its
+newline included. Returns msg, backup (the path of the kept file), and with state absent found.
 """
 
-import base64
-import dataclasses
-import hashlib
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import TaskFailed
-from labctl.files import Attributes, place
-from labctl.files.attributes import stat_of
-from labctl.files.content import Content
-from labctl.task_types import Args, Context, Steps, arg
+from labctl.files import FileArgs, Manner, editing
+from labctl.task_types import Context, Steps, arg
 
 
 @dataclass(kw_only=True)
-class Arguments(Args):
+class Arguments(FileArgs):
     path: str = arg(doc="The file on the host.", aliases=("dest", "destfile", "name"))
     line: str | None = arg(None, doc="The line, without its newline.", aliases=("value",))
     regexp: str | None = arg(
@@ -30,13 +28,10 @@ class Arguments(Args):
     backrefs: bool = arg(
         False, doc="Put groups of `regexp` into `line` (\\1); without a match change nothing."
     )
-    insertafter: str | None = arg(None, doc="A regular expression, or EOF.")
+    insertafter: str | None = arg(None, doc="A regular expression, EOF or BOF.")
     insertbefore: str | None = arg(None, doc="A regular expression, or BOF.")
     firstmatch: bool = arg(False, doc="The first matching line counts, not the last.")
-    create: bool = arg(False, doc="Make the file when it is not there.")
-    mode: int | str | None = arg(None, doc="'0644' or 'u=rw,g=r,o='.")
-    owner: str | None = arg(None, doc="User the file belongs to.")
-    group: str | None = arg(None, doc="Group the file belongs to.")
+    create: bool = arg(False, doc="Make the file, and its directory, when it is not there.")
     backup: bool = arg(False, doc="Keep the old file beside the new one.")
     validate: str | None = arg(None, doc="A command that must accept the new file, as %s, before it is used.")
 
@@ -49,93 +44,89 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> Steps:
     _check(args)
-    found = ctx.node.call("files", "look", path=args.path, content=True)
-    stat = stat_of(found["stat"])
-    if stat is None:
-        if args.state == "absent":
-            return {"msg": "file not present", "found": 0}
-        if not args.create:
-            raise TaskFailed(f"there is no {args.path} on {ctx.host}", hint="create: true makes it")
-    elif stat.type != "file":
-        raise TaskFailed(f"{args.path} is a {stat.type} on {ctx.host}")
-    old = base64.b64decode(found["content"] or "")
-    lines = old.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    if args.state == "absent":
-        kept = [line for line in lines if not _matches(args, line)]
-        values: dict[str, Any] = {"found": len(lines) - len(kept)}
-        message = f"{values['found']} line(s) removed" if values["found"] else ""
+    absent = args.state == "absent"
+    old = editing.look(ctx, args.path, create=absent or args.create)
+    if absent and old.data is None:
+        return {"msg": "file not present"}
+    lines = re.split(rb"(?<=\n)", old.data or b"")
+    lines = lines[:-1] if not lines[-1] else lines
+    values: dict[str, Any] = {}
+    if absent:
+        matches = _matcher(args)
+        kept = [line for line in lines if not matches(line)]
+        values["found"] = len(lines) - len(kept)
+        said = f"{values['found']} line(s) removed" if values["found"] else ""
     else:
-        kept, message = _present(args, lines)
-        values = {}
-    new = "".join(kept).encode("utf-8", "surrogateescape")
-    if stat is not None:
-        stat = dataclasses.replace(stat, checksum=hashlib.sha256(old).hexdigest())
-    wanted = Attributes.of(args.mode, args.owner, args.group)
-    done = yield from place(
-        ctx, args.path, Content.of(new), wanted, stat=stat, backup=args.backup, validate=args.validate
-    )
-    return {**done, **values, "msg": message, "path": args.path}
+        kept, said = _present(args, lines)
+    if old.data is None and not said:
+        return {"msg": "", "backup": ""}
+    manner = Manner(backup=args.backup, validate=args.validate)
+    attributes, backup = yield from editing.put(ctx, old, b"".join(kept), args.wanted(), manner)
+    return {**values, "msg": editing.message(said, attributes), "backup": backup or ""}
 
 
 def _check(args: Arguments) -> None:
     if args.state == "present" and args.line is None:
-        raise TaskFailed("state: present needs 'line'")
+        raise TaskFailed("line is required with state=present")
     if args.state == "absent" and args.line is None and args.regexp is None and args.search_string is None:
-        raise TaskFailed("state: absent needs 'line', 'regexp' or 'search_string'")
-    if args.backrefs and args.regexp is None:
-        raise TaskFailed("'backrefs' needs 'regexp'")
-    for expression in (args.regexp, args.insertafter, args.insertbefore):
-        try:
-            re.compile(expression or "")
-        except re.error as error:
-            raise TaskFailed(f"'{expression}' is not a regular expression: {error}") from None
+        raise TaskFailed("one of line, search_string, or regexp is required with state=absent")
+    if args.backrefs and args.regexp is None and args.state == "present":
+        raise TaskFailed("regexp is required with backrefs=true")
 
 
-def _bare(line: str) -> str:
-    return line.rstrip("\r\n")
+def _bytes(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "surrogateescape")
 
 
-def _matches(args: Arguments, line: str) -> bool:
-    if args.regexp is not None:
-        return re.search(args.regexp, _bare(line)) is not None
+def _matcher(args: Arguments) -> Any:
+    """What finds the line to replace or remove: a match, or None."""
+    pattern = editing.expression(args.regexp)
+    if pattern is not None:
+        return pattern.search
     if args.search_string is not None:
-        return args.search_string in _bare(line)
-    return _bare(line) == args.line
+        text = _bytes(args.search_string)
+        return lambda line: True if text in line else None
+    wanted = _bytes(args.line)
+    return lambda line: True if line.rstrip(b"\r\n") == wanted else None
 
 
-def _present(args: Arguments, lines: list[str]) -> tuple[list[str], str]:
-    wanted = args.line or ""
-    selected = [number for number, line in enumerate(lines) if _matches(args, line)]
-    if selected:
-        number = selected[0 if args.firstmatch else -1]
-        text = wanted
-        if args.backrefs and (match := re.search(args.regexp or "", _bare(lines[number]))):
-            text = match.expand(wanted)
-        return _replaced(lines, number, text)
+def _present(args: Arguments, lines: list[bytes]) -> tuple[list[bytes], str]:
+    wanted, matches = _bytes(args.line), _matcher(args)
+    found = [(number, match) for number, line in enumerate(lines) if (match := matches(line)) is not None]
+    if found:
+        exact = args.regexp is None and args.search_string is None
+        number, match = found[0 if args.firstmatch and not exact else -1]
+        return _replaced(lines, number, match.expand(wanted) if args.backrefs else wanted)
     if args.backrefs:
         return lines, ""
-    same = [number for number, line in enumerate(lines) if _bare(line) == wanted]
+    same = [number for number, line in enumerate(lines) if line.rstrip(b"\r\n") == wanted]
     if same:
-        return lines, ""
+        return _replaced(lines, same[-1], wanted)
     return _inserted(args, lines, wanted)
 
 
-def _replaced(lines: list[str], number: int, text: str) -> tuple[list[str], str]:
-    if _bare(lines[number]) == text:
+def _replaced(lines: list[bytes], number: int, text: bytes) -> tuple[list[bytes], str]:
+    text = text if text.endswith(b"\n") else text + b"\n"
+    if lines[number] == text:
         return lines, ""
-    ending = lines[number][len(_bare(lines[number])) :] or "\n"
-    return [*lines[:number], text + ending, *lines[number + 1 :]], "line replaced"
+    return [*lines[:number], text, *lines[number + 1 :]], "line replaced"
 
 
-def _inserted(args: Arguments, lines: list[str], text: str) -> tuple[list[str], str]:
+def _inserted(args: Arguments, lines: list[bytes], text: bytes) -> tuple[list[bytes], str]:
     position = len(lines)
-    if args.insertbefore == "BOF" or args.insertafter == "BOF":
+    anchor = args.insertafter if args.insertbefore is None else args.insertbefore
+    if anchor == "BOF":
         position = 0
-    elif (anchor := args.insertbefore or args.insertafter) not in (None, "EOF"):
-        places = [number for number, line in enumerate(lines) if re.search(anchor or "", _bare(line))]
+    elif anchor not in (None, "EOF") or args.insertbefore == "EOF":
+        pattern = editing.expression(anchor)
+        assert pattern is not None
+        places = [number for number, line in enumerate(lines) if pattern.search(line)]
         if places:
-            position = places[0 if args.firstmatch else -1] + (args.insertafter is not None)
+            position = places[0 if args.firstmatch else -1] + (args.insertbefore is None)
+            neighbour = position if args.insertbefore is None and position < len(lines) else None
+            if neighbour is not None and lines[neighbour].rstrip(b"\r\n") == text:
+                return lines, ""
     before = lines[:position]
-    if before and not before[-1].endswith("\n"):
-        before[-1] += "\n"
-    return [*before, text + "\n", *lines[position:]], "line added"
+    if before and not before[-1].endswith((b"\n", b"\r")):
+        before[-1] += b"\n"
+    return [*before, text + b"\n", *lines[position:]], "line added"

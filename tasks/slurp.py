@@ -1,9 +1,10 @@
-"""Read a file of the host into a value. Returns content (base64), encoding, source, size."""
+"""Read a file of the host into a value. Returns content (base64), encoding, source."""
 
 import base64
 from dataclasses import dataclass
 from typing import Any
 
+from labctl.errors import NodeError, TaskFailed
 from labctl.task_types import Args, Context, arg
 
 
@@ -13,10 +14,15 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
-    data = ctx.node.read(args.src)
-    return {
-        "content": base64.b64encode(data).decode(),
-        "encoding": "base64",
-        "source": args.src,
-        "size": len(data),
+    reasons = {
+        "ENOENT": "File not found",
+        "EACCES": "File is not readable",
+        "EISDIR": "Source is a directory and must be a file",
     }
+    try:
+        data = ctx.node.read(args.src)
+    except NodeError as error:
+        if error.errno_name in reasons:
+            raise TaskFailed(f"{reasons[error.errno_name]}: {args.src}") from None
+        raise
+    return {"content": base64.b64encode(data).decode(), "encoding": "base64", "source": args.src}

@@ -6,34 +6,36 @@ Returns what `copy` returns.
 """
 
 import os
-import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from labctl import vault
 from labctl.errors import Mark, TaskFailed
-from labctl.files import Attributes, place
+from labctl.files import Content, FileArgs, Manner, place
 from labctl.files.attributes import octal
-from labctl.files.content import Content
-from labctl.task_types import Args, Context, Steps, arg
+from labctl.files.destination import destination
+from labctl.files.paths import on_node
+from labctl.task_types import Context, Steps, arg
 from labctl.variables.header import join_header
 from labctl.yaml import Text
 
 
 @dataclass(kw_only=True)
-class Arguments(Args):
+class Arguments(FileArgs):
     src: str = arg(doc="The template, a file of the controller.")
     dest: str = arg(doc="The path on the host; with a slash at the end a directory.")
-    mode: int | str | None = arg(None, doc="'0644', 'u=rw,g=r,o=', or 'preserve': as the template has it.")
-    owner: str | None = arg(None, doc="User the file belongs to.")
-    group: str | None = arg(None, doc="Group the file belongs to.")
     backup: bool = arg(False, doc="Keep the old file beside the new one.")
     force: bool = arg(True, doc="Replace a file that differs; if not, only make one that is missing.")
+    follow: bool = arg(False, doc="Write through a link at `dest` instead of replacing it.")
     validate: str | None = arg(None, doc="A command that must accept the new file, as %s, before it is used.")
+    output_encoding: str = arg("utf-8", doc="The encoding of the file; the template itself is UTF-8.")
     trim_blocks: bool = arg(True, doc="Leave out the newline after a block.")
     lstrip_blocks: bool = arg(False, doc="Leave out white space before a block.")
-    newline_sequence: str = arg("\n", doc="What ends a line.", choices=("\n", "\r", "\r\n"))
+    newline_sequence: str = arg(
+        "\n", doc="What ends a line.", choices=("\n", "\r", "\r\n", "\\n", "\\r", "\\r\\n")
+    )
     block_start_string: str = arg("{%", doc="What begins a block.")
     block_end_string: str = arg("%}", doc="What ends a block.")
     variable_start_string: str = arg("{{", doc="What begins an expression.")
@@ -49,25 +51,20 @@ _OPTIONS = (
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
+    args.newline_sequence = args.newline_sequence.replace("\\n", "\n").replace("\\r", "\r")
     source = ctx.find("templates", args.src)
-    path = args.dest + source.name.removesuffix(".j2") if args.dest.endswith("/") else args.dest
-    stat = ctx.node.stat(path, follow=True, checksum=True)
-    if stat is not None and stat.type == "directory":
-        path = f"{path}/{source.name}"
-        stat = ctx.node.stat(path, follow=True, checksum=True)
-    content = Content.of(_render(args, ctx, source, path).encode())
-    mode = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else args.mode
-    values = yield from place(
-        ctx,
-        path,
-        content,
-        Attributes.of(mode, args.owner, args.group),
-        stat=stat,
-        backup=args.backup,
-        force=args.force,
-        validate=args.validate,
-    )
-    return {**values, "src": str(source)}
+    args.dest = on_node(ctx, args.dest)
+    path, stat = destination(ctx, args.dest, source.name, follow=args.follow)
+    text = _render(args, ctx, source, path)
+    try:
+        content = Content.of(text.encode(args.output_encoding))
+    except (LookupError, UnicodeEncodeError) as error:
+        raise TaskFailed(f"{args.src} cannot be written as {args.output_encoding}: {error}") from None
+    if stat is not None and not args.force:
+        return {"dest": args.dest}
+    mode = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else None
+    manner = Manner(backup=args.backup, validate=args.validate)
+    return (yield from place(ctx, path, content, args.wanted(mode), stat=stat, manner=manner))
 
 
 def _render(args: Arguments, ctx: Context, source: Path, path: str) -> str:
@@ -90,11 +87,20 @@ def _about(source: Path, path: str, name: str) -> dict[str, Any]:
     return {
         "ansible_managed": "Ansible managed",
         "template_host": os.uname().nodename,
-        "template_uid": info.st_uid,
-        "template_path": str(source),
+        "template_uid": _owner(info.st_uid),
+        "template_path": name,
         "template_fullpath": str(source.resolve()),
         "template_name": name,
         "template_destpath": path,
-        "template_mtime": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.st_mtime)),
-        "template_run_date": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "template_mtime": datetime.fromtimestamp(info.st_mtime),
+        "template_run_date": datetime.now(),
     }
+
+
+def _owner(uid: int) -> str | int:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return uid

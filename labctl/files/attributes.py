@@ -17,16 +17,27 @@ STATES = {"link": "link", "directory": "directory"}
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a file's attributes shall be; None: as they are. `mode` is octal or symbolic text."""
+    """What a file's attributes shall be; None: as they are. `mode` is octal or symbolic text, `flags` as
+    chattr(1) takes them, `context` the wanted parts of an SELinux context (user, role, type, level)."""
 
     mode: str | None = None
     owner: str | None = None
     group: str | None = None
+    flags: str | None = None
+    context: tuple[str | None, ...] | None = None
 
     @classmethod
-    def of(cls, mode: int | str | None, owner: str | None = None, group: str | None = None) -> Attributes:
+    def of(
+        cls,
+        mode: int | str | None,
+        owner: str | None = None,
+        group: str | None = None,
+        *,
+        flags: str | None = None,
+        context: tuple[str | None, ...] | None = None,
+    ) -> Attributes:
         """From a task's arguments. TaskFailed for something that is not a mode."""
-        return cls(None if mode is None else mode_text(mode), owner, group)
+        return cls(None if mode is None else mode_text(mode), owner, group, flags, context)
 
     @property
     def symbolic(self) -> bool:
@@ -52,6 +63,38 @@ class Attributes:
 
     def changes(self, node: Node, stat: Stat, *, follow: bool = True) -> Iterator[Change]:
         """The changes that give an existing file these attributes."""
+        yield from self._basic(node, stat, follow=follow)
+        yield from self.further(node, stat.path)
+
+    def further(self, node: Node, path: str) -> Iterator[Change]:
+        """The changes of what chown and chmod do not know: flags and the SELinux context."""
+        if self.flags is None and self.context is None:
+            return
+        found = node.call(
+            "files_flags", "look", path=path, flags=self.flags, context=self.context is not None
+        )
+        if found["flags"]:
+            now, after = found["flags"]
+            yield Change(
+                f"attributes of {path}",
+                lambda: node.call("files_flags", "apply", path=path, flags=after),
+                before=f"attributes: {now}\n",
+                after=f"attributes: {after}\n",
+            )
+        if found["selinux"] and self.context:
+            options = [
+                word
+                for flag, part in zip("urtl", self.context, strict=True)
+                if part
+                for word in (f"-{flag}", part)
+            ]
+            now = node.run(["stat", "-c", "%C", path]).text().strip().split(":", 3)
+            if any(part not in (None, old) for part, old in zip(self.context, now, strict=False)):
+                yield Change(
+                    f"SELinux context of {path}", lambda: _chcon(node, [*options, path]), before=":".join(now)
+                )
+
+    def _basic(self, node: Node, stat: Stat, *, follow: bool) -> Iterator[Change]:
         wrong = self.wrong(stat)
         if not wrong:
             return
@@ -95,8 +138,15 @@ def mode_text(mode: int | str) -> str:
     return f"{int(text.replace('o', ''), 8):04o}" if text.replace("o", "").isdigit() else text
 
 
+def _chcon(node: Node, arguments: list[str]) -> None:
+    done = node.run(["chcon", *arguments])
+    if done.rc:
+        raise TaskFailed(f"chcon: {done.error_text().strip()}", rc=done.rc)
+
+
 def octal(mode: int) -> str:
-    return f"{mode:04o}"
+    """As Ansible writes it: '0644', and '04755' with a set-id bit."""
+    return f"0{mode:03o}"
 
 
 def properties(stat: Stat | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shlex
 from collections.abc import Generator
@@ -21,7 +22,7 @@ IN_MEMORY = 8 << 20  # a larger local file is streamed
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file shall hold: bytes, or a local file of any size. `checksum` is its sha256."""
+    """What a file shall hold: bytes, or a local file of any size. `checksum` is its sha1."""
 
     data: bytes | Path
     checksum: str
@@ -33,18 +34,31 @@ class Content:
         if decrypt and isinstance(data, Path) and (clear := vault.opened(data)) is not None:
             data = clear
         if isinstance(data, bytes):
-            return cls(data, hashlib.sha256(data).hexdigest(), len(data))
+            return cls(data, hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data))
         size = data.stat().st_size
         if size <= IN_MEMORY:
             return cls.of(data.read_bytes())
-        with data.open("rb") as stream:
-            return cls(data, hashlib.file_digest(stream, "sha256").hexdigest(), size)
+        return cls(data, _digest(data, "sha1"), size)
+
+    def md5(self) -> str | None:
+        """None where the controller's policy has no md5."""
+        try:
+            if isinstance(self.data, bytes):
+                return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+            return _digest(self.data, "md5")
+        except ValueError:
+            return None
 
     def head(self) -> bytes:
         if isinstance(self.data, bytes):
             return self.data[: SHOWN + 1]
         with self.data.open("rb") as stream:
             return stream.read(SHOWN + 1)
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def shown(data: bytes | None) -> str | None:
@@ -70,6 +84,20 @@ def before(ctx: Context, stat: Stat | None) -> str | None:
         return f"({stat.size} bytes)\n" if error.errno_name == "EFBIG" else f"({error.message})\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a file is replaced: with a `backup`, only when missing (not `force`), once a command accepted it
+    (`validate`). A text in `secret` stands in the diff for a content that must not be shown."""
+
+    backup: bool = False
+    force: bool = True
+    validate: str | None = None
+    secret: str | None = None
+
+
+PLAIN = Manner()
+
+
 def place(
     ctx: Context,
     path: str,
@@ -77,51 +105,63 @@ def place(
     wanted: Attributes,
     *,
     stat: Stat | None,
-    backup: bool = False,
-    force: bool = True,
-    validate: str | None = None,
+    manner: Manner = PLAIN,
 ) -> Generator[Change, Any, dict[str, Any]]:
-    """Give the file at `path` this content and these attributes; `stat` is what is there (with checksum).
-    Returns the values every such task returns."""
+    """Give the file at `path` this content and these attributes; `stat` is what is there (with checksum); a
+    link there is replaced by a file. Returns what Ansible's copy does: dest, checksum, mode …, of a file
+    that was written md5sum too, of one that was not `path`."""
     values: dict[str, Any] = {"dest": path, "checksum": content.checksum}
     if stat is not None and stat.type == "directory":
         raise TaskFailed(f"{path} is a directory on {ctx.host}")
-    differs = stat is None or (force and stat.checksum != content.checksum)
+    differs = stat is None or (manner.force and stat.checksum != content.checksum)
     if differs:
+        old, new = before(ctx, stat) or "", shown(content.head())
+        if manner.secret is not None:
+            old, new = "", manner.secret
         kept = yield Change(
             f"content of {path}" if stat else f"new file {path}",
-            lambda: _put(ctx, path, content, wanted, stat, backup, validate),
-            before=before(ctx, stat) or ("" if ctx.diff else None),
-            after=shown(content.head()) if ctx.diff else None,
+            lambda: _put(ctx, path, content, wanted, stat, manner),
+            before=old if ctx.diff else None,
+            after=new if ctx.diff else None,
         )
+        values["md5sum"] = content.md5()
         if kept:
             values["backup_file"] = kept
     elif stat is not None:
-        values["checksum"] = stat.checksum
+        values["checksum"], values["path"] = stat.checksum, path
         yield from wanted.changes(ctx.node, stat)
+    if differs and not ctx.check:
+        yield from wanted.further(ctx.node, path)
     if differs or (stat is not None and wanted.wrong(stat)):
         stat = _afterwards(ctx, path, content, wanted, stat)
     return {**values, **properties(stat)}
 
 
 def _put(  # noqa: PLR0917
-    ctx: Context,
-    path: str,
-    content: Content,
-    wanted: Attributes,
-    stat: Stat | None,
-    backup: bool,
-    validate: str | None,
+    ctx: Context, path: str, content: Content, wanted: Attributes, stat: Stat | None, manner: Manner
 ) -> str | None:
     node = ctx.node
-    mode = wanted.bits(stat.mode) if stat else new_mode(node, wanted)
-    if validate:
-        _validate(ctx, path, content, validate)
+    regular = stat if stat is not None and stat.type == "file" else None
+    mode = wanted.bits(regular.mode) if regular else new_mode(node, wanted)
+    if manner.validate:
+        _validate(ctx, path, content, manner.validate)
+    kept = None
+    if stat is not None and stat.type == "link":
+        kept = _keep(node, path) if manner.backup and node.stat(path, follow=True) else None
+        node.remove(path)
     if content.size <= IN_MEMORY:
         data = content.data if isinstance(content.data, bytes) else content.data.read_bytes()
-        return node.write(path, data, mode=mode, owner=wanted.owner, group=wanted.group, backup=backup)
+        written = node.write(
+            path,
+            data,
+            mode=mode,
+            owner=wanted.owner,
+            group=wanted.group,
+            backup=manner.backup and regular is not None,
+        )
+        return written or kept
     assert isinstance(content.data, Path)
-    kept = _keep(node, path) if backup and stat else None
+    kept = _keep(node, path) if manner.backup and regular else kept
     node.put(content.data, path, mode=mode)
     if wanted.owner is not None or wanted.group is not None:
         node.chown(path, owner=wanted.owner, group=wanted.group)
@@ -137,9 +177,9 @@ def _keep(node: Node, path: str) -> str:
 def _validate(ctx: Context, path: str, content: Content, command: str) -> None:
     """Run the command on a copy beside the file; TaskFailed when it says no."""
     if "%s" not in command:
-        raise TaskFailed("'validate' must hold %s, the place of the file's name", hint="visudo -cf %s")
+        raise TaskFailed(f"validate must contain %s: {command}", hint="visudo -cf %s")
     folder, _, name = path.rpartition("/")
-    trial = f"{folder}/.{name[:200]}.labctl-validate-{content.checksum[:12]}"
+    trial = f"{folder}/.labctl-validate-{content.checksum[:12]}-{name[-200:]}"
     try:
         if isinstance(content.data, bytes):
             ctx.node.write(trial, content.data, mode=0o600)
@@ -153,6 +193,7 @@ def _validate(ctx: Context, path: str, content: Content, command: str) -> None:
         raise TaskFailed(
             "failed to validate",
             exit_status=done.rc,
+            checksum=content.checksum,
             stdout=done.text(),
             stderr=done.error_text(),
         )
@@ -167,12 +208,10 @@ def _afterwards(
     if stat is None:
         return None
     bits = wanted.bits(stat.mode)
-    return Stat(
-        **{
-            **{name: getattr(stat, name) for name in Stat.__slots__},
-            "size": content.size,
-            "mode": stat.mode if bits is None else bits,
-            "owner": wanted.owner or stat.owner,
-            "group": wanted.group or stat.group,
-        }
+    return dataclasses.replace(
+        stat,
+        size=content.size,
+        mode=stat.mode if bits is None else bits,
+        owner=wanted.owner or stat.owner,
+        group=wanted.group or stat.group,
     )

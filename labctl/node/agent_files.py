@@ -70,7 +70,7 @@ GROUPS = Names("/etc/group", lambda number: grp.getgrgid(number).gr_name)
 def checksum_of(path: str) -> str:
     import hashlib
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha1()
     with open(path, "rb", buffering=0) as stream:
         while True:
             block = stream.read(1 << 20)

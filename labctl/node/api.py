@@ -39,7 +39,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One file. `checksum` is the sha256 hex digest of a regular file's content, when asked for;
+    """One file. `checksum` is the sha1 hex digest of a regular file's content, when asked for;
     `target` is a link's text. `mtime` and `atime` are seconds since the epoch."""
 
     path: str

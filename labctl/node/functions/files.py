@@ -1,6 +1,6 @@
 """Files on a node, many in one round trip: look, compare trees, set attributes, expand.
 
-A mode is a text: octal ("0644") or symbolic ("u=rw,g+r,o="). Checksums are sha256 hex digests unless named
+A mode is a text: octal ("0644") or symbolic ("u=rw,g+r,o="). Checksums are sha1 hex digests unless named
 otherwise. Paths are absolute.
 """
 
@@ -114,8 +114,8 @@ def describe(path: str, follow: bool = True) -> Optional[Found]:
         "mode": st.S_IMODE(info.st_mode),
         "uid": info.st_uid,
         "gid": info.st_gid,
-        "owner": _owner(info.st_uid),
-        "group": _group(info.st_gid),
+        "owner": owner_of(info.st_uid),
+        "group": group_of(info.st_gid),
         "size": info.st_size,
         "mtime": info.st_mtime,
         "atime": info.st_atime,
@@ -127,75 +127,26 @@ def describe(path: str, follow: bool = True) -> Optional[Found]:
     }
 
 
-def _owner(uid: int) -> str:
+def owner_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
 
 
-def _group(gid: int) -> str:
+def group_of(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
 
 
-def checksum(path: str, algorithm: str = "sha256") -> str:
+def checksum(path: str, algorithm: str = "sha1") -> str:
     digest = hashlib.new(algorithm)
     with open(path, "rb", buffering=0) as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def stat(path: str, follow: bool = False, algorithm: Optional[str] = "sha256") -> Found:
-    """What the `stat` task returns of a file; `algorithm` None: without a checksum."""
-    try:
-        info = os.stat(path) if follow else os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return {"exists": False}
-    mode = info.st_mode
-    found: Found = {
-        "exists": True,
-        "path": path,
-        "mode": "%04o" % st.S_IMODE(mode),
-        "isreg": st.S_ISREG(mode),
-        "isdir": st.S_ISDIR(mode),
-        "islnk": st.S_ISLNK(mode),
-        "isfifo": st.S_ISFIFO(mode),
-        "issock": st.S_ISSOCK(mode),
-        "isblk": st.S_ISBLK(mode),
-        "ischr": st.S_ISCHR(mode),
-        "isuid": bool(mode & st.S_ISUID),
-        "isgid": bool(mode & st.S_ISGID),
-        "uid": info.st_uid,
-        "gid": info.st_gid,
-        "pw_name": _owner(info.st_uid),
-        "gr_name": _group(info.st_gid),
-        "size": info.st_size,
-        "inode": info.st_ino,
-        "dev": info.st_dev,
-        "nlink": info.st_nlink,
-        "atime": info.st_atime,
-        "mtime": info.st_mtime,
-        "ctime": info.st_ctime,
-        "block_size": info.st_blksize,
-        "blocks": info.st_blocks,
-        "device_type": info.st_rdev,
-        "readable": os.access(path, os.R_OK),
-        "writeable": os.access(path, os.W_OK),
-        "executable": os.access(path, os.X_OK),
-    }
-    for shift, who in ((6, "usr"), (3, "grp"), (0, "oth")):
-        for bit, what in ((4, "r"), (2, "w"), (1, "x")):
-            found[what + who] = bool(mode & (bit << shift))
-    if st.S_ISLNK(mode):
-        found["lnk_target"] = os.readlink(path)
-        found["lnk_source"] = os.path.realpath(path)
-    if algorithm and st.S_ISREG(mode) and found["readable"]:
-        found["checksum"] = checksum(path, algorithm)
-    return found
 
 
 def compare(root: str, entries: Sequence[Found]) -> List[Optional[Found]]:
@@ -215,6 +166,19 @@ def compare(root: str, entries: Sequence[Found]) -> List[Optional[Found]]:
             same = found["target"] == entry["target"]
         answers.append({"stat": found, "same": same})
     return answers
+
+
+def contents(folder: str) -> Dict[str, str]:
+    """What is in the regular files of a directory (base64), by name."""
+    if not os.path.isdir(folder):
+        raise OSError(errno.ENOTDIR, "not a directory", folder)
+    found = {}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            with open(path, "rb") as stream:
+                found[name] = base64.b64encode(stream.read()).decode()
+    return found
 
 
 def matches(pattern: str) -> bool:
@@ -249,7 +213,7 @@ def attributes(  # noqa: PLR0917
     """The paths (of a whole tree with `recurse`) whose mode, owner or group differ; with `apply` they are
     changed. Links inside a tree keep their mode."""
     changed = []
-    ids, mask = (_uid(owner), _gid(group)), umask()
+    ids, mask = numbers(owner, group), umask()
     for name in tree(path) if recurse else [path]:
         inside = name != path
         if _attributes(name, mode, ids, mask, follow and not inside, apply):
@@ -284,6 +248,34 @@ def _attributes(  # noqa: PLR0917
             if apply:
                 os.chmod(path, wanted)
     return differs
+
+
+def numbers(owner: Optional[str], group: Optional[str]) -> tuple[int, int]:
+    """The user's and the group's number; -1 for none given."""
+    return _uid(owner), _gid(group)
+
+
+def real(path: str) -> str:
+    """The path with every link in it followed."""
+    return os.path.realpath(path)
+
+
+def make_folders(
+    path: str, mode: Optional[int] = None, owner: Optional[str] = None, group: Optional[str] = None
+) -> List[str]:
+    """Make a directory with its parents; those that were made get the mode and owner. Returns them."""
+    missing, one = [], path.rstrip("/")
+    while one and not os.path.isdir(one):
+        missing.append(one)
+        one = os.path.dirname(one)
+    ids = numbers(owner, group)
+    for one in reversed(missing):
+        os.mkdir(one)
+        if ids != (-1, -1):
+            os.chown(one, *ids)
+        if mode is not None:
+            os.chmod(one, mode)
+    return missing[::-1]
 
 
 def _uid(owner: Optional[str]) -> int:

@@ -40,7 +40,7 @@ def test_as_ansible_does(task, tmp_path, given, after):
     result = task("lineinfile", path=str(path), **given)
     assert result.status is dry.status is (Status.OK if after is None else Status.CHANGED)
     assert path.read_text() == (after or BEFORE)
-    assert result.values["mode"] == "0640"
+    assert path.stat().st_mode & 0o777 == 0o640
     if after is not None:
         assert (dry.diff[0]["before"], dry.diff[0]["after"]) == (BEFORE, after)
     if not given.get("regexp") or after is None or given.get("state") == "absent":
@@ -53,9 +53,12 @@ def test_found_message_backup_and_attributes(task, tmp_path):
     path = tmp_path / "f"
     path.write_text("x\nx\ny\n")
     result = task("lineinfile", path=str(path), line="x", state="absent", backup=True, mode="0600")
-    assert (result.values["found"], result.values["msg"]) == (2, "2 line(s) removed")
-    assert result.values["backup_file"].startswith(str(path))
-    assert result.values["mode"] == "0600"
+    assert (result.values["found"], result.values["msg"]) == (
+        2,
+        "2 line(s) removed and ownership, perms or SE linux context changed",
+    )
+    assert result.values["backup"].startswith(str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_missing_file(task, tmp_path):
@@ -71,15 +74,15 @@ def test_bytes_that_are_no_text_survive(task, tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"\xff\xfe\r\nkey=1\r\n")
     task("lineinfile", path=str(path), regexp="^key=", line="key=2")
-    assert path.read_bytes() == b"\xff\xfe\r\nkey=2\r\n"
+    assert path.read_bytes() == b"\xff\xfe\r\nkey=2\n"
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"state": "present"}, "needs 'line'"),
-        ({"state": "absent"}, "needs 'line', 'regexp'"),
-        ({"line": "x", "backrefs": True}, "needs 'regexp'"),
+        ({"state": "present"}, "line is required with state=present"),
+        ({"state": "absent"}, "one of line, search_string, or regexp is required"),
+        ({"line": "x", "backrefs": True}, "regexp is required"),
         ({"line": "x", "regexp": "("}, "not a regular expression"),
         ({"line": "x", "validate": "false %s"}, "failed to validate"),
     ],
