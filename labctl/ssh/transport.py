@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import re
+import shlex
 import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,9 +78,45 @@ class Session:
     def __init__(self, settings: ConnectionSettings) -> None:
         """Connect and authenticate. Raises Unreachable and its children."""
         self.settings = settings
-        self.client = _connect(settings)
+        self._way: list[Session] = []
+        try:
+            self.client = _connect(settings, self._socket)
+        except BaseException:
+            self._leave()
+            raise
         self.transport: paramiko.Transport = self.client.transport
-        self.transport.set_keepalive(KEEPALIVE)
+        self.transport.set_keepalive(settings.keepalive or KEEPALIVE)
+        if settings.compression:
+            self.transport.use_compression()
+
+    def _socket(self) -> Any:
+        """What the connection runs over: None for a socket of its own, else a channel through the host
+        before it, whose host key is checked as any other, or what a proxy command reaches."""
+        settings = self.settings
+        if settings.proxy_command:
+            return _through_program(settings)
+        hop = settings.hop()
+        if hop is None:
+            return _socket_to(settings) if settings.key_alias else None
+        self._leave()
+        before = Session(hop)
+        self._way.append(before)
+        where = (settings.address, settings.port)
+        try:
+            return before.transport.open_channel(
+                "direct-tcpip", where, ("127.0.0.1", 0), timeout=settings.connect_timeout
+            )
+        except paramiko.ChannelException as error:
+            raise Unreachable(
+                f"{settings.host}: {hop.address} lets nothing through to {where[0]} port {where[1]}: {error.text}",
+                hint="does its sshd allow it (AllowTcpForwarding), and does it reach that address?",
+            ) from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"{hop.host}: the connection ended: {error}") from None
+
+    def _leave(self) -> None:
+        while self._way:
+            self._way.pop().close()
 
     @property
     def alive(self) -> bool:
@@ -91,6 +129,8 @@ class Session:
         with self.bounded(timeout) as expired:
             try:
                 channel = self.transport.open_session(timeout=timeout)
+                if self.settings.forward_agent:
+                    paramiko.agent.AgentRequestHandler(channel)
                 for name, value in (environment or {}).items():
                     channel.set_environment_variable(name, value)
                 channel.exec_command(command)
@@ -127,16 +167,18 @@ class Session:
 
     def close(self) -> None:
         self.client.close()
+        self._leave()
 
 
-def _connect(settings: ConnectionSettings) -> fabric.Connection:
+def _connect(settings: ConnectionSettings, way: Callable[[], Any]) -> fabric.Connection:
     until = time.monotonic() + settings.connect_timeout
     attempt = 0
     while True:
         attempt += 1
+        sock = way()  # outside the gate: what lies on the way may have the same address
         with _gates[settings.address]:
             begun = time.monotonic()
-            connection = _connection(settings)
+            connection = _connection(settings, sock)
             try:
                 connection.open()
             except Exception as error:
@@ -150,7 +192,25 @@ def _connect(settings: ConnectionSettings) -> fabric.Connection:
         time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
 
 
-def _connection(settings: ConnectionSettings) -> fabric.Connection:
+def _socket_to(settings: ConnectionSettings) -> socket.socket:
+    try:
+        return socket.create_connection((settings.address, settings.port), settings.connect_timeout)
+    except OSError as error:
+        raise _translated(error, settings, late=False) from None
+
+
+def _through_program(settings: ConnectionSettings) -> paramiko.ProxyCommand:
+    """The proxy command, with %h, %p, %r and %n filled in."""
+    known = {"h": settings.address, "p": str(settings.port), "r": settings.user, "n": settings.host, "%": "%"}
+    text = settings.proxy_command or ""
+    line = re.sub(r"%([hprn%])", lambda found: shlex.quote(known[found[1]]), text).removeprefix("exec ")
+    try:
+        return paramiko.ProxyCommand(line)
+    except (OSError, ValueError) as error:
+        raise Unreachable(f"{settings.host}: the ProxyCommand cannot be run: {error}") from None
+
+
+def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
     timeout = settings.connect_timeout
     keys = [str(name) for name in settings.key_files]
     alone = bool(keys or settings.password)
@@ -161,17 +221,18 @@ def _connection(settings: ConnectionSettings) -> fabric.Connection:
         "channel_timeout": timeout,
         "transport_factory": make_transport,
         "look_for_keys": not alone,
-        "allow_agent": settings.password is None,
+        "allow_agent": settings.password is None and not settings.keys_only,
     }
+    if sock is not None:
+        connect["sock"] = sock
     if keys:
         connect["key_filename"] = keys
     if settings.password is not None:
         connect["password"] = settings.password
-    # the inventory says everything: ~/.ssh/config and fabric's own files are not read
+    # ~/.ssh/config is in the settings already, and fabric's own files are not read
     config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
-    connection = fabric.Connection(
-        settings.address, user=settings.user, port=settings.port, config=config, connect_kwargs=connect
-    )
+    name, port = (settings.key_alias, 22) if settings.key_alias else (settings.address, settings.port)
+    connection = fabric.Connection(name, user=settings.user, port=port, config=config, connect_kwargs=connect)
     hostkeys.configure(connection.client, settings)
     return connection
 
