@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl import configuration
-from labctl.cli import passwords
+from labctl.cli import connection, passwords
 from labctl.events import Bus, Kind, Subscriber
 from labctl.paths import own_or_builtin
 
@@ -45,7 +45,9 @@ def add_inventory(parser: argparse.ArgumentParser) -> None:
 def add_connection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("connection")
     group.add_argument("-u", "--user", help="user to connect as, where the inventory names none")
-    group.add_argument("--private-key", metavar="FILE", help="SSH key, where the inventory names none")
+    group.add_argument(
+        "--private-key", "--key-file", metavar="FILE", help="SSH key, where the inventory names none"
+    )
     group.add_argument("-T", "--timeout", type=seconds, metavar="SECONDS", help="to connect (default 10)")
     group.add_argument("-b", "--become", action="store_true", help="work as another user")
     group.add_argument("--become-user", metavar="USER", help="which (default root)")
@@ -54,6 +56,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         "-K", "--ask-become-pass", action="store_true", help="ask for the password become needs"
     )
     passwords.add_become_file(group)
+    connection.add(group)
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
@@ -242,6 +245,7 @@ def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
         user=args.user or said.text("remote_user"),
         private_key=args.private_key or next(map(str, said.paths("private_key_file")), None),
         connect_timeout=args.timeout or said.number("timeout"),
+        connection=connection.variables(args),
         become=args.become or bool(said.boolean("become")),
         become_user=args.become_user or said.text("become_user"),
         become_method=args.become_method or said.text("become_method"),

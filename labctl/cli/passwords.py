@@ -142,16 +142,21 @@ def become_password(args: argparse.Namespace) -> str | None:
             )
         secret = getpass.getpass("become password: ")
     elif path:
-        keyring = unlock(args)
-        try:
-            secret = passwords.read(path, None, lambda data: _opened(keyring, data)).secret.decode()
-        except UsageError as error:
-            error.message = error.message.replace("vault password", "become password")
-            raise
+        secret = read_file(args, path, "become password")
     else:
         return None
     vault.current().masks.add(secret)
     return secret
+
+
+def read_file(args: argparse.Namespace, path: str, what: str) -> str:
+    """A password from a file or program, which a vault may encrypt."""
+    keyring = unlock(args)
+    try:
+        return passwords.read(path, None, lambda data: _opened(keyring, data)).secret.decode()
+    except UsageError as error:
+        error.message = error.message.replace("vault password", what)
+        raise
 
 
 def hide(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 @dataclass(frozen=True)
 class RunOptions:
     """The command line's part of a run. `forks`: hosts at once. `tags` empty means all. `root` is where
-    the `runs` folder goes. `argv` is only recorded. Connection defaults give way to inventory variables.
+    the `runs` folder goes. `argv` is only recorded. Connection defaults (`connection`: as
+    variables would say them) give way to inventory variables.
     `ask(text, private)` asks the user; None where there is no terminal. `step`: ask before each task.
     `resume`: the folder of the run to go on from."""
 
@@ -25,6 +26,7 @@ class RunOptions:
     user: str | None = None
     private_key: str | None = None
     connect_timeout: float | None = None
+    connection: Mapping[str, Any] = field(default_factory=dict, repr=False)
     become: bool = False
     become_user: str | None = None
     become_method: str | None = None

@@ -98,6 +98,7 @@ def defaults(options: RunOptions) -> dict[str, Any]:
         "ansible_user": options.user,
         "ansible_ssh_private_key_file": options.private_key,
         "ansible_timeout": options.connect_timeout,
+        **options.connection,
     }
     return {name: value for name, value in given.items() if value is not None}
 

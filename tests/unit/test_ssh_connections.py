@@ -217,7 +217,7 @@ class TestNode:
     def test_one_transport_for_all(self, sshd, connections, user, monkeypatch):
         made = []
         monkeypatch.setattr(
-            transport, "_connect", lambda settings, old=transport._connect: (made.append(1), old(settings))[1]
+            transport, "_connect", lambda *given, old=transport._connect: (made.append(1), old(*given))[1]
         )
         settings = sshd.settings()
         connections.node(settings)
