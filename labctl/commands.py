@@ -81,6 +81,7 @@ def run(
     removes: str | None = None,
     strip: bool = True,
     on_node: bool = True,
+    chdir: str | None = None,
 ) -> Generator[Change, Any, dict[str, Any]]:
     """Run it, or in a dry run say that its effect is unknown unless `creates`/`removes` decide (which
     needs an agent: `on_node`). `start` must itself leave it out when they make it unnecessary."""
@@ -95,7 +96,7 @@ def run(
     try:
         done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)
     except NodeError as error:
-        return _not_started(error, command)
+        return _not_started(error, command, chdir)
     if done is None:
         return {"cmd": command}
     if done.skipped:
@@ -133,10 +134,29 @@ def spoken(done: Completed | None) -> dict[str, Any]:
     return found
 
 
-def _not_started(error: NodeError, command: Any) -> dict[str, Any]:
-    """The values of a command that could not be started: its program or its folder is not there."""
-    said = {"stdout": "", "stdout_lines": [], "stderr": "", "stderr_lines": []}
-    return {"cmd": command, "rc": 2, **said, "msg": error.message, "failed": True, "changed": False}
+def _not_started(error: NodeError, command: Any, chdir: str | None) -> dict[str, Any]:
+    """The values of a command that could not be started: its folder, or its program, is not there."""
+    said: dict[str, Any] = {
+        "stdout": "",
+        "stdout_lines": [],
+        "stderr": "",
+        "stderr_lines": [],
+        "changed": False,
+    }
+    if chdir is not None and error.path == chdir:
+        reason = f"Unable to change directory before execution: {error.message}"
+        return {
+            "cmd": command,
+            "rc": None,
+            "start": None,
+            "end": None,
+            "delta": None,
+            "msg": reason,
+            "failed": True,
+            **said,
+        }
+    line = command if isinstance(command, str) else shlex.join(command)
+    return {"cmd": line, "rc": 2, "msg": f"Error executing command: {error.message}", "failed": True, **said}
 
 
 def _short(text: str) -> str:

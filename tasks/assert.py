@@ -32,14 +32,11 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
                 hint="compare it, or use a test: == …, is defined, | length > 0, | bool",
             )
         if not value:
-            found: dict[str, Any] = (
-                {} if args.quiet else {"assertion": str(expression), "evaluated_to": False}
-            )
-            raise TaskFailed(
-                _text(args.fail_msg) or f"Assertion failed: {expression}",
-                mark=mark_of(expression, ctx.mark),
-                **found,
-            )
+            found: dict[str, Any] = {"assertion": str(expression), "evaluated_to": False}
+            if isinstance(args.fail_msg, list):
+                return {"failed": True, "msg": args.fail_msg, "changed": False, **found}
+            said = "Assertion failed" if args.fail_msg is None else str(args.fail_msg)
+            raise TaskFailed(said, mark=mark_of(expression, ctx.mark), **found)
     return {"msg": args.success_msg or "All assertions passed", "changed": False}
 
 
@@ -50,7 +47,3 @@ def _value(expression: Any, ctx: Context) -> Any:
         text = ctx.template(expression)
         return {"True": True, "False": False}.get(text, text)
     return ctx.evaluate(expression)
-
-
-def _text(message: Any) -> str:
-    return "\n".join(map(str, message)) if isinstance(message, list) else str(message or "")

@@ -55,6 +55,6 @@ def run(args: Arguments, ctx: Context) -> Steps:
 
     return (
         yield from commands.run(
-            ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends
+            ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends, chdir=args.chdir
         )
     )

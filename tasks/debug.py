@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import UndefinedVariable
-from labctl.task_types import Args, Context, Skip, arg
+from labctl.task_types import Args, Context, arg
 from labctl.variables import is_template
 
 ON_CONTROLLER = True
@@ -21,7 +21,7 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     if ctx.verbosity < args.verbosity:
-        raise Skip(f"Verbosity threshold not met: it needs -{'v' * args.verbosity}")
+        return {"skipped": True, "skipped_reason": "Verbosity threshold not met."}
     if args.var is None:
         return {"msg": args.msg, "changed": False}
     return {str(args.var): _value(args.var, ctx), "changed": False}

@@ -16,23 +16,31 @@ from labctl.task_types import Args, Change, Context, Steps, arg
 @dataclass(kw_only=True)
 class Arguments(Args):
     path: str = arg(doc="The mount point, an absolute path.", aliases=("name",))
-    state: Literal["mounted", "present", "unmounted", "absent", "remounted", "ephemeral"] = arg(
+    state: Literal[
+        "mounted", "present", "unmounted", "absent", "remounted", "ephemeral", "absent_from_fstab"
+    ] = arg(
         doc="'mounted': mounted and in fstab; 'present': in fstab only; 'unmounted': not mounted, fstab as it is;"
         " 'absent': neither, and the empty mount point removed; 'remounted': mounted anew every time;"
-        " 'ephemeral': mounted, fstab as it is."
+        " 'ephemeral': mounted, fstab as it is; 'absent_from_fstab': not in fstab, mounted or not."
     )
     src: str | None = arg(
         None, doc="What is mounted: a device, 'UUID=…', 'server:/path', 'tmpfs', a directory."
     )
     fstype: str | None = arg(None, doc="The file system: 'ext4', 'nfs', 'tmpfs', 'none' with opts 'bind'.")
     opts: str = arg("defaults", doc="Mount options, comma-separated.")
-    dump: int = arg(0, doc="fstab's fifth field.")
-    passno: int = arg(0, doc="fstab's sixth field: the order of checks at boot.")
+    opts_no_log: bool = arg(False, doc="The options hold a secret: show them nowhere.")
+    dump: str = arg("0", doc="fstab's fifth field.")
+    passno: str = arg("0", doc="fstab's sixth field: the order of checks at boot.")
     fstab: str = arg("/etc/fstab", doc="Another fstab.")
+    boot: bool = arg(True, doc="Mount it at boot; no adds the option 'noauto'.")
+    backup: bool = arg(False, doc="Keep the old fstab; `backup_file` says where.")
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
     _check(args, ctx)
+    if not args.boot and "noauto" not in args.opts.split(","):
+        args.opts += ",noauto"
+    kept: list[str] = []
     actual = ctx.node.call("mounts", "state", path=args.path, src=args.src, fstab=args.fstab)
     text, mounted = actual["fstab"] or "", actual["mounted"]
     old = _find(text, args.path)
@@ -40,16 +48,16 @@ def run(args: Arguments, ctx: Context) -> Steps:
     if args.state in ("mounted", "present"):
         wanted = _with(text, args.path, new)
     else:
-        wanted = _with(text, args.path, None) if args.state == "absent" else text
+        wanted = _with(text, args.path, None) if args.state.startswith("absent") else text
     edited = wanted != text
     if mounted and args.state in ("unmounted", "absent", "remounted"):
         yield Change(f"unmount {args.path}", lambda: _unmount(ctx, args), before=_describe(mounted), after="")
     if edited:
         yield Change(
             f"line of {args.path} in {args.fstab}",
-            lambda: ctx.node.write(args.fstab, wanted.encode(), mode=None if actual["fstab"] else 0o644),
-            before=text,
-            after=wanted,
+            lambda: kept.append(_write(args, ctx, wanted, new=actual["fstab"] is None)),
+            before=None if args.opts_no_log else text,
+            after=None if args.opts_no_log else wanted,
         )
     if args.state == "remounted":
         yield Change(f"mount {args.path}", lambda: _mount(ctx, args))
@@ -76,7 +84,20 @@ def run(args: Arguments, ctx: Context) -> Steps:
                 f"directory {args.path}",
                 lambda: _run(ctx, ["rmdir", "--ignore-fail-on-non-empty", args.path]),
             )
-    return {"name": args.path, "src": args.src, "fstype": args.fstype, "opts": args.opts, "fstab": args.fstab}
+    values: dict[str, Any] = {
+        name: getattr(args, name) for name in ("src", "fstype", "dump", "passno", "fstab")
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    options = {} if args.opts_no_log else {"opts": args.opts}
+    boot = "yes" if args.boot else "no"
+    return {"name": args.path, **values, **options, "boot": boot, "backup_file": "".join(kept)}
+
+
+def _write(args: Arguments, ctx: Context, text: str, *, new: bool) -> str:
+    kept = ctx.node.write(
+        args.fstab, text.encode(), mode=0o644 if new else None, backup=args.backup and not new
+    )
+    return kept or ""
 
 
 def _check(args: Arguments, ctx: Context) -> None:
@@ -98,7 +119,7 @@ def _escape(text: str) -> str:
 
 def _line(args: Arguments) -> str:
     fields = [_escape(args.src or ""), _escape(args.path), args.fstype or "", args.opts]
-    return " ".join([*fields, str(args.dump), str(args.passno)])
+    return " ".join([*fields, args.dump, args.passno])
 
 
 def _is_line_of(line: str, path: str) -> bool:

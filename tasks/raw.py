@@ -1,7 +1,6 @@
 """Run a command line over a plain SSH channel: for hosts without Python.
 
-In a dry run it is not run and its effect is unknown. Returns cmd, rc, stdout, stdout_lines, stderr,
-stderr_lines, start, end, delta.
+In a dry run it is not run and its effect is unknown. Returns rc, stdout, stdout_lines, stderr, stderr_lines.
 """
 
 import shlex
@@ -19,12 +18,12 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> Steps:
     line = f"{shlex.quote(args.executable)} -c {shlex.quote(args.cmd)}" if args.executable else args.cmd
-    return (
-        yield from commands.run(
-            ctx,
-            args.cmd,
-            lambda: ctx.shell(line, output=ctx.output),
-            on_node=False,
-            strip=False,
-        )
+    values = yield from commands.run(
+        ctx,
+        args.cmd,
+        lambda: ctx.shell(line, output=ctx.output),
+        on_node=False,
+        strip=False,
     )
+    unknown_to_ansible = ("cmd", "start", "end", "delta", *(() if values.get("failed") else ("msg",)))
+    return {name: value for name, value in values.items() if name not in unknown_to_ansible}

@@ -43,6 +43,12 @@ def run(args: Arguments, ctx: Context) -> Steps:
 
     return (
         yield from commands.run(
-            ctx, args.cmd, start, creates=creates, removes=removes, strip=args.strip_empty_ends
+            ctx,
+            args.cmd,
+            start,
+            creates=creates,
+            removes=removes,
+            strip=args.strip_empty_ends,
+            chdir=args.chdir,
         )
     )

@@ -240,7 +240,16 @@ class PlainConsole:
                 cell = f"{column}={count}".ljust(len(column) + 5)
                 cells.append(self._paint(column, cell) if count else cell)
             self._write(f"{name.ljust(width)} : {''.join(cells)}".rstrip())
+        self._custom(event.data.get("custom") or {})
         self._summary()
+
+    def _custom(self, custom: Mapping[str, Mapping[str, Any]]) -> None:
+        """The figures set_stats noted: a line for each host, and one for the run."""
+        if custom:
+            self._banner("CUSTOM STATS")
+        for name in [*sorted(custom.keys() - {"_run"}), *(["_run"] if "_run" in custom else [])]:
+            figures = json.dumps(custom[name], default=str, sort_keys=True)
+            self._write(f"{'RUN' if name == '_run' else name}: {figures}")
 
     def _summary(self) -> None:
         if not self._failures:

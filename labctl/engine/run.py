@@ -149,7 +149,8 @@ class _Session:
         shared.watchdog.close()
         seconds = time.monotonic() - self.began
         stats = shared.stats()
-        shared.bus.emit(Kind.STATS, hosts=stats)
+        custom: dict[str, Any] = shared.shared.get("set_stats") or {}
+        shared.bus.emit(Kind.STATS, hosts=stats, custom=custom)
         self.meter.close()
         cost = self.meter.report()
         tail: dict[str, Any] = {
@@ -159,7 +160,8 @@ class _Session:
             "self": cost,
         }
         shared.bus.emit(Kind.RUN_END, run_dir=str(shared.run_dir), **tail)
-        self.journal.end({**tail, "recap": stats, "error": vault.hide(error)})
+        figures = {"custom_stats": vault.hide(custom)} if custom else {}
+        self.journal.end({**tail, "recap": stats, **figures, "error": vault.hide(error)})
         self.journal.close()
         shared.history.progress.close()
         return RunResult(code, shared.run_dir, seconds, stats, tuple(undone))
