@@ -164,6 +164,8 @@ def extract(environment: Environment, key: Any, container: Any, morekeys: Any = 
 
 def rekey_on_member(data: Any, key: str, duplicates: str = "error") -> dict[Any, Any]:
     items = list(data.values()) if isinstance(data, Mapping) else as_list(data, "rekey_on_member")
+    if duplicates not in ("error", "overwrite"):
+        raise VariableError(f"rekey_on_member: duplicates is 'error' or 'overwrite', not '{duplicates}'")
     found: dict[Any, Any] = {}
     for item in items:
         if not isinstance(item, Mapping) or key not in item:

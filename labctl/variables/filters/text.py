@@ -106,14 +106,11 @@ def comment(
     after = mark.rstrip() if postfix is None else postfix
     first = chosen.get("beginning", "") if beginning is None else beginning
     last = chosen.get("end", "") if end is None else end
-    lines = [
-        *([first] if first else []),
-        *([before] * prefix_count if before else []),
-        *((mark + line).rstrip() if not line else mark + line for line in str(text).split(newline)),
-        *([after] * postfix_count if after else []),
-        *([last] if last else []),
-    ]
-    return newline.join(lines)
+    body = mark + str(text).replace(newline, newline + mark)
+    body = body.replace(mark + newline, mark.rstrip() + newline)
+    above = (before + newline if before != newline else newline) * int(prefix_count) if before else ""
+    below = (newline + after) * int(postfix_count)
+    return "".join([first + newline if first else "", above, body, below, newline + last if last else ""])
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
