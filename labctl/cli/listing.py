@@ -28,6 +28,8 @@ def _plays(args: argparse.Namespace, book: Playbook, inventory: Inventory) -> It
     if not (args.list_hosts or args.list_tasks or args.list_tags):
         return
     only, skip = common.split_tags(args.tags), common.split_tags(args.skip_tags)
+    if args.list_tags and not only:
+        only = frozenset({"all", "never"})  # every tag there is
     tagged = list_tags(book, only, skip) if args.list_tags else [None] * len(book.plays)
     hosts = list_hosts(book, inventory, args.limit) if args.list_hosts else [None] * len(book.plays)
     for play, with_tags, with_hosts in zip(list_tasks(book, only, skip), tagged, hosts, strict=True):

@@ -71,11 +71,21 @@ class DenseConsole(PlainConsole):
         label = self._label if len(self._label) <= room else f"{self._label[: room - 1]}…"
         self._write(f"  {label.ljust(room)}  {'  '.join(cells)}")
         self._outcomes = {}
+        self._say([event for event in self._below if Status(event.data["status"]) is Status.OK])
         for event in self._below:
-            if Status(event.data["status"]) is Status.OK:
-                lines = result_lines(event.data.get("result") or {}, everything=True)
-                self._write("\n".join(lines))
-            else:
+            if Status(event.data["status"]) is not Status.OK:
                 super()._on_result(event)
         self._below = []
         self._flush_bad()
+
+    def _say(self, events: list[Event]) -> None:
+        """What `debug` has to say, once where it is the same on several hosts."""
+        said: dict[tuple[str, ...], list[str]] = {}
+        for event in events:
+            result = event.data.get("result") or {}
+            turns = result.get("results") or [result]
+            lines = [line for turn in turns for line in result_lines(turn, everything=True, indent=0)]
+            said.setdefault(tuple(lines), []).append(str(event.host))
+        for lines, hosts in said.items():
+            for line in lines:
+                self._write(f"    {' '.join(hosts[:_LISTED])} | {line}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_HIDDEN_KEYS = frozenset({"failed", "changed", "skipped", "unreachable", "diff", "results", "msg"})
+_HIDDEN_KEYS = frozenset(
+    {"failed", "changed", "skipped", "unreachable", "diff", "results", "msg", "invocation"}
+    | {"ansible_loop_var", "ansible_index_var", "ansible_loop"}
+)
 _CODES = {
     "ok": "32",
     "changed": "33",
@@ -96,8 +100,11 @@ def result_lines(result: Mapping[str, Any], *, everything: bool, indent: int = 4
     if everything:
         wanted = {k: v for k, v in result.items() if k not in _HIDDEN_KEYS and not _is_twin(k, result)}
     else:
-        names = ("rc", "cmd", "stdout", "stderr", "censored")
+        names = ("assertion", "rc", "cmd", "stdout", "stderr", "censored")
         wanted = {name: result[name] for name in names if result.get(name) not in (None, "", [])}
+    wanted.pop(str(result.get("ansible_loop_var")), None)
+    if isinstance(words := wanted.get("cmd"), list | tuple):
+        wanted["cmd"] = shlex.join(map(str, words))
     yield from block({key: value for key, value in wanted.items() if value != message}, indent)
 
 

@@ -69,7 +69,7 @@ def test_second_run_changes_nothing(run, clean, node):
 
 def test_dry_run_says_what_would_change_and_changes_nothing(run, clean, node):
     done = run(FILES, "--dry-run", "--diff")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     assert recap(done)["worker1"]["changed"] == 1
     assert recap(done)["worker1"]["unknown"] == 2
     assert "+worker1" in done.stdout

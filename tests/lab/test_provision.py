@@ -294,8 +294,9 @@ def test_provisioning_twice_changes_nothing_the_second_time(labctl, inventory_fi
     dry = labctl(*argv, "--dry-run", cwd=tmp_path)
     second = labctl(*argv, cwd=tmp_path)
     for run in (dry, second):
-        assert run.returncode == 0, run.stdout + run.stderr
         counts = recap(run.stdout)
+        vague = any(host.get("unknown", "0") != "0" for host in counts.values())
+        assert run.returncode == (3 if vague else 0), run.stdout + run.stderr
         assert set(counts) == {"master", "worker1", "worker2"}
         assert {host["changed"] for host in counts.values()} == {"0"}
     assert "Requirements of the migration test: worker1" in second.stdout

@@ -49,7 +49,7 @@ def test_dry_run_changes_nothing(node, labctl, inventory_file, training_image, t
     labctl("run", ROOT / "playbooks/provision.yml", "-i", inventory_file, cwd=tmp_path)
     before = listing(node)
     done = labctl("run", PLAYBOOK, "-i", inventory_file, "--dry-run", "-e", "pairs=1", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     assert listing(node) == before
     recap = done.stdout.split("PLAY RECAP")[1]
     assert "unknown=" in recap
