@@ -88,7 +88,8 @@ def run(
     if ctx.check and on_node:
         for glob, there in ((creates, True), (removes, False)):
             if glob and bool(ctx.node.call("files", "matches", pattern=glob)) is there:
-                return unnecessary(f"{glob} {'exists' if there else 'does not exist'}", command)
+                reason = f"{glob} {'exists' if there else 'does not exist'}"
+                return unnecessary(_as_written(reason, chdir), command)
     if ctx.job is not None:
         ctx.job.command, ctx.job.strip = command, strip
     text = command if isinstance(command, str) else " ".join(map(str, command))
@@ -100,7 +101,7 @@ def run(
     if done is None:
         return {"cmd": command}
     if done.skipped:
-        return unnecessary(done.skipped, command)
+        return unnecessary(_as_written(done.skipped, chdir), command)
     return values(done, command, strip=strip)
 
 
@@ -132,6 +133,11 @@ def spoken(done: Completed | None) -> dict[str, Any]:
         if text:
             found |= {name: text, f"{name}_lines": text.splitlines()}
     return found
+
+
+def _as_written(reason: str, chdir: str | None) -> str:
+    """A reason that names a path as it stands in the task: below the folder the command runs in."""
+    return reason.removeprefix(f"{chdir.rstrip('/')}/") if chdir else reason
 
 
 def _not_started(error: NodeError, command: Any, chdir: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keep a host key in a known_hosts file. Returns name, key, path, state, hash_host."""
+"""Keep a host key in a known_hosts file. Returns name, key, path, hash_host and the file's owner, mode, size."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ def run(args: Arguments, ctx: Context) -> Steps:
         raise TaskFailed(found["problem"])
     if found["before"] != found["after"]:
         data = found["after"].encode(errors="surrogateescape")
-        mode = None if found["there"] else 0o600
         yield Change(
             f"key of {args.name} in {args.path}",
-            lambda: ctx.node.write(found["path"], data, mode=mode),
+            lambda: ctx.node.write(found["path"], data),
             before=found["before"],
             after=found["after"],
         )
     values: dict[str, Any] = {"name": args.name, "key": args.key, "path": found["path"], "state": args.state}
-    return {**values, "hash_host": args.hash_host}
+    about = found["about"]
+    if found["before"] != found["after"] and not ctx.check:
+        about = ctx.node.call("paths", "about", path=found["path"])
+    return {**values, "hash_host": args.hash_host, **about}

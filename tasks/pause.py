@@ -54,9 +54,7 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
         "echo": args.echo,
         "rc": 0,
         "stdout": f"Paused for {shown}",
-        "stdout_lines": [f"Paused for {shown}"],
         "stderr": "",
-        "stderr_lines": [],
         "changed": False,
     }
 

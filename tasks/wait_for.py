@@ -73,7 +73,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
     values = _values(args, found["elapsed"], found)
     if not found["reached"] and not ctx.check:
         said = f"after {args.timeout:g} s: {found['detail']}"
-        raise TaskFailed(args.msg or f"timed out waiting for {what} {said}", **values)
+        raise TaskFailed(args.msg or f"timed out waiting for {what} {said}", elapsed=values["elapsed"])
     return values
 
 
@@ -90,7 +90,7 @@ def _check(args: Arguments) -> None:
 def _values(args: Arguments, elapsed: float, found: dict[str, Any]) -> dict[str, Any]:
     given = {name: getattr(args, name) for name in ("state", "port", "path", "search_regex")}
     groups = {name: found[name] for name in ("match_groups", "match_groupdict")}
-    return {"elapsed": int(elapsed), **given, **groups, "changed": False}
+    return {"elapsed": int(elapsed), **given, **found.get("about", {}), **groups, "changed": False}
 
 
 def _what(args: Arguments) -> str:

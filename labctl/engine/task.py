@@ -268,6 +268,8 @@ class HostTask:
             self.outcome.elsewhere.append((target, {} if sets else dict(facts), dict(facts) if sets else {}))
         elif sets:
             self.outcome.variables |= facts
+            if result.values.get("_ansible_facts_cacheable"):
+                self.outcome.facts |= facts
         else:
             self.outcome.facts |= facts
 

@@ -9,9 +9,12 @@ import hmac
 import os
 from typing import Any, Dict, List, Optional
 
+from labctl.node.functions import paths
+
 
 def plan(host: str, key: Optional[str], path: str, hashed: bool, present: bool) -> Dict[str, Any]:
-    """{"path", "there", "before", "after": texts, "problem": why it cannot be done, or None}."""
+    """{"path", "there", "before", "after": texts, "problem": why it cannot be done, or None,
+    "about": the file's owner, mode …}."""
     path = os.path.expanduser(os.path.expandvars(path))
     try:
         with open(path, errors="surrogateescape") as stream:
@@ -24,6 +27,7 @@ def plan(host: str, key: Optional[str], path: str, hashed: bool, present: bool) 
         "before": before,
         "after": before,
         "problem": None,
+        "about": paths.about(path),
     }
     new = None
     if key:
@@ -37,7 +41,7 @@ def plan(host: str, key: Optional[str], path: str, hashed: bool, present: bool) 
             return answer
     lines = before.splitlines(keepends=True)
     mine = [number for number, line in enumerate(lines) if _is_of(host, line)]
-    if not new:
+    if new is None:
         gone = set(mine)
         answer["after"] = "".join(line for number, line in enumerate(lines) if number not in gone)
         return answer

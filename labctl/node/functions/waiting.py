@@ -9,6 +9,8 @@ import socket
 import time
 from typing import Any, Dict, Optional, Sequence
 
+from labctl.node.functions import paths
+
 Answer = Dict[str, Any]
 
 _ACTIVE = ("01", "02", "03", "04", "05", "06")  # of a connection, as the kernel numbers them
@@ -27,11 +29,12 @@ def wait_for(  # noqa: PLR0917
     exclude_hosts: Sequence[str] = (),
     states: Sequence[str] = _ACTIVE,
 ) -> Answer:
-    """{"reached", "elapsed", "match_groups", "match_groupdict", "detail"}; `detail` says what was seen last. With
+    """{"reached", "elapsed", "match_groups", "match_groupdict", "detail", "about": the path's owner, mode …}; `detail` says what was seen last. With
     `timeout` 0 (a dry run) it looks once, and that look may take all of `connect_timeout`: a server under load
     needs time to say its first words."""
     begun = time.monotonic()
     until = begun + timeout
+    path = os.path.expanduser(os.path.expandvars(path))
     pattern = re.compile(search_regex.encode(), re.MULTILINE) if search_regex else None
     if delay:
         time.sleep(min(delay, timeout))
@@ -40,10 +43,11 @@ def wait_for(  # noqa: PLR0917
         if port is not None:
             answer = _port(host, port, state, pattern, min(connect_timeout, left), exclude_hosts, states)
         else:
-            answer = _path(os.path.expanduser(os.path.expandvars(path)), state, pattern)
+            answer = _path(path, state, pattern)
         now = time.monotonic()
         if answer["reached"] or now >= until:
             answer["elapsed"] = now - begun
+            answer["about"] = paths.about(path) if path and port is None else {}
             return answer
         time.sleep(min(sleep, until - now))
 
