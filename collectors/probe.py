@@ -24,6 +24,8 @@ import socket
 import sys
 import time
 
+from parts.lines import emit, write
+
 LEAVE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 REASONS = {
     errno.ECONNREFUSED: "refused",
@@ -224,19 +226,6 @@ class Prober:
             out.append(question.line())
         if out:
             write(b"".join(out))
-
-
-def write(data: bytes) -> None:
-    """Hand lines over at once; a reader that went away ends the program."""
-    try:
-        while data:
-            data = data[os.write(1, data) :]
-    except OSError:
-        raise SystemExit(0) from None
-
-
-def emit(line: dict[str, object]) -> None:
-    write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

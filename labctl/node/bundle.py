@@ -51,20 +51,23 @@ for name, source in SOURCES:
 sys.modules["labctl.node.agent"].main()
 """
 
-_SIBLING = re.compile(r"^from labctl\.node\.functions(?:\.(\w+))? import (.+)$", re.MULTILINE)
 _FUTURE = "from __future__ import annotations\n"  # must stay the first statement
+_FUNCTIONS = "labctl.node.functions"
 _SIBLING_LOADER = """
-def _load(siblings):
+def _load(package, siblings):
     import sys
-    for name in ("labctl", "labctl.node", "labctl.node.functions"):
-        if name not in sys.modules:
-            sys.modules[name] = type(sys)(name)
-            sys.modules[name].__path__ = []
+    M = type(sys)
+    whole = ""
+    for part in package.split("."):
+        whole = whole + "." + part if whole else part
+        if whole not in sys.modules:
+            sys.modules[whole] = M(whole)
+            sys.modules[whole].__path__ = []
     for name, text in siblings:
-        module = sys.modules["labctl.node.functions." + name] = type(sys)(name)
-        setattr(sys.modules["labctl.node.functions"], name, module)
-        exec(compile(text, "labctl/node/functions/%s.py" % name, "exec"), module.__dict__)
-_load(_SIBLINGS)
+        module = sys.modules[package + "." + name] = M(package + "." + name)
+        setattr(sys.modules[package], name, module)
+        exec(compile(text, package.replace(".", "/") + "/%s.py" % name, "exec"), module.__dict__)
+_load(_PACKAGE, _SIBLINGS)
 """
 
 
@@ -99,26 +102,29 @@ def function_source(module: str) -> tuple[str, bytes]:
     if not path.is_file():
         names = [one.stem for one in path.parent.glob("*.py") if one.stem != "__init__"]
         raise TaskFailed(f"there is no node function module '{module}'", hint=did_you_mean(module, names))
-    source = _with_siblings(path)
+    source = with_siblings(path, _FUNCTIONS, path.parent)
     return hashlib.sha256(source).hexdigest(), source
 
 
-def _with_siblings(path: Path) -> bytes:
-    """The source of a function module, behind those modules beside it that it imports by name."""
+def with_siblings(path: Path, package: str, folder: Path) -> bytes:
+    """A program's source behind those modules of `package` that it, or one of them, imports by name; they
+    are the files of `folder`."""
+    sibling = re.compile(rf"^from {re.escape(package)}(?:\.(\w+))? import (.+)$", re.MULTILINE)
     order: dict[str, str] = {}
 
     def visit(one: Path) -> None:
         text = one.read_text(encoding="utf-8")
-        for module, names in _SIBLING.findall(text):
+        for module, names in sibling.findall(text):
             for name in [module] if module else [part.split()[0] for part in names.split(",")]:
                 if name not in order and name != path.stem:
-                    visit(path.with_name(f"{name}.py"))
+                    visit(folder / f"{name}.py")
         order[one.stem] = text
 
     visit(path)
     source = order.pop(path.stem)
     if not order:
         return source.encode()
-    body = source.replace(_FUTURE, "", 1)
-    first = _FUTURE if body != source else ""
-    return f"{first}_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n{body}".encode()
+    modules = f"_PACKAGE = {package!r}\n_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n"
+    if _FUTURE not in source:
+        return f"{modules}{source}".encode()
+    return source.replace(_FUTURE, _FUTURE + modules, 1).encode()

@@ -2,6 +2,7 @@
 
 A collector is a program of its own (stdlib only) that writes JSON lines and ends on SIGTERM. It begins with a
 header line and closes with an end line that gives its own cost; labctl adds `--host NAME` to its arguments.
+What it imports from `parts` (a folder beside it) travels with it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from labctl.errors import PlaybookError, TaskFailed, did_you_mean
 from labctl.node.api import Node
+from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
 
 
@@ -85,8 +87,9 @@ class Collection:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8")
         argv = command_line({"host": node.host, **arguments})
+        source = with_siblings(program, "parts", program.parent / "parts")
         try:
-            self._stream = node.start(program.read_bytes(), argv, line=self._take, name=self.name)
+            self._stream = node.start(source, argv, line=self._take, name=self.name)
         except BaseException:
             self._file.close()
             raise

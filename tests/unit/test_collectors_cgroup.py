@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 
 from labctl.measure.recording import read_recording
+from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
 
-PROGRAM = builtin("collectors") / "cgroup.py"
+COLLECTORS = builtin("collectors")
+SOURCE = with_siblings(COLLECTORS / "cgroup.py", "parts", COLLECTORS / "parts").decode()  # as it travels
 DATA = Path(__file__).parent / "data" / "cgroup-v2"
 
 
 def collector(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(PROGRAM), *map(str, arguments)],
+        [sys.executable, "-I", "-S", "-c", SOURCE, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from labctl.measure.migration import read_probes
+from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
 
-PROGRAM = builtin("collectors") / "probe.py"
+COLLECTORS = builtin("collectors")
+SOURCE = with_siblings(COLLECTORS / "probe.py", "parts", COLLECTORS / "parts").decode()  # as it travels
 
 
 def http(body: str, status: str = "200 OK") -> bytes:
@@ -72,7 +74,7 @@ def server(answer: bytes | None) -> Iterator[tuple[str, Callable[[int], None]]]:
 def probe(urls: list[str], until: Callable[[], None], *options: object) -> list[dict[str, Any]]:
     """Probe until `until` returns, then ask for the end."""
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", str(PROGRAM), *urls, *map(str, options)],
+        [sys.executable, "-I", "-S", "-c", SOURCE, *urls, *map(str, options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -133,7 +135,7 @@ def test_a_closed_port_refuses() -> None:
     with server(GOOD) as (url, wait_for):
         _, *probes, _ = probe([closed, url], lambda: wait_for(3), "--timeout", 30)
         assert {entry.get("url", url) for entry in probes if entry["ok"]} == {url}
-    with subprocess.Popen([sys.executable, str(PROGRAM), closed], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", SOURCE, closed], stdout=subprocess.PIPE) as process:
         assert process.stdout
         _, first = process.stdout.readline(), json.loads(process.stdout.readline())
         process.kill()
@@ -161,6 +163,6 @@ def test_its_lines_are_probes() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://host/", "http://:80/", "http://host:port/"])
 def test_a_url_it_cannot_ask_is_refused(url: str) -> None:
-    done = subprocess.run([sys.executable, str(PROGRAM), url], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", SOURCE, url], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "expected http://HOST:PORT/PATH" in done.stderr
