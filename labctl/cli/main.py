@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "run playbooks against an inventory",
     "lab": "the embedded lab: up, status, ssh, down",
     "report": "print a run's report, or make it again from the raw files",
+    "inventory": "show hosts, groups and variables",
     "vars": "where a host's variables come from",
     "facts": "show what is known of the nodes",
     "ping": "check that the nodes answer, and how fast",
@@ -32,7 +33,18 @@ exit codes: 0 all well, 1 unexpected fault, 2 a task failed, 3 a dry run that wo
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with labctl's exit code and hints."""
+    """argparse with labctl's exit code and hints. `intermixed`: options may stand between the arguments."""
+
+    intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        if not self.intermixed:
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # parsing so calls this method
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"{self.prog} --help")

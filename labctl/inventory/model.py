@@ -257,6 +257,20 @@ class Inventory:
         ]
         return found
 
+    def own_variables(self, host: str, playbook_dir: Path | None = None) -> dict[str, Any]:
+        """What sources and host_vars say of a host itself."""
+        merged = dict(self.host(host).vars)
+        for folder in (*self.folders, *([playbook_dir] if playbook_dir else [])):
+            merged |= self._variable_folder(folder).host(host)
+        return merged
+
+    def own_group_variables(self, group: str, playbook_dir: Path | None = None) -> dict[str, Any]:
+        """What sources and group_vars say of a group itself."""
+        merged = dict(self.groups[group].vars)
+        for folder in (*self.folders, *([playbook_dir] if playbook_dir else [])):
+            merged |= self._variable_folder(folder).group(group)
+        return merged
+
     def _variable_folder(self, folder: Path) -> VariableFolder:
         if folder not in self._variable_folders:
             self._variable_folders[folder] = VariableFolder(folder, self.warnings)
