@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labctl import vault
 from labctl.errors import PlaybookError, did_you_mean
 from labctl.task_types import Args, Context, arg
 
@@ -169,7 +170,7 @@ def _keep(ctx: Context, facts: Mapping[str, Any]) -> None:
     known.update(facts)
     path = ctx.run_dir / "facts" / f"{ctx.host}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(vault.hide(known), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def chosen(facts: Mapping[str, Any], patterns: list[str]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from labctl.events import Event, Kind
 HIDDEN = "********"
 _PRINTS = frozenset({"debug", "ansible.builtin.debug", "ansible.legacy.debug"})
 _SHORTEST = 4  # a shorter text is in so many others that hiding it hides nothing else
+_SHORTEST_WORD = 6  # of a vault: "inner" or "admin" is met in names and paths that are no secret
 _OF_A_FILE = 8  # what a wholly encrypted file of variables says under an ordinary name
+_NO_SECRET = ("true", "false", "none", "null")
 _SECRET_NAME = re.compile(r"pass(?!ive)|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 _PLAIN = re.compile(r"[a-z]+|[A-Z][a-z]+|(/[a-z0-9._-]+)+")  # words and paths, in what programs say
 
@@ -35,9 +37,11 @@ class Masks:
 
     def add(self, secret: Any, *, open_: bool = False) -> None:
         """A text, in the forms in which it may be met again: its lines, in JSON, in base64."""
-        if not isinstance(secret, str | int) or isinstance(secret, bool) or len(str(secret)) < _SHORTEST:
+        text = str(secret)
+        shortest = _SHORTEST_WORD if open_ and text.isalpha() else _SHORTEST
+        if not isinstance(secret, str | int) or len(text) < shortest or text.lower() in _NO_SECRET:
             return
-        forms = {form for form in _forms(str(secret)) if len(form) >= _SHORTEST}
+        forms = {form for form in _forms(text) if len(form) >= _SHORTEST}
         with self._lock:
             known = self._open if open_ else self._closed
             if forms <= known:
@@ -73,7 +77,7 @@ class Masks:
         for leaf in _found_out(values):
             text = str(leaf).strip()
             if len(text) >= _OF_A_FILE and not _PLAIN.fullmatch(text):
-                self.add(text)
+                self.add(text, open_=True)
 
     def hide(self, value: Any, *, on_purpose: bool = False) -> Any:
         """`value` with every secret in it replaced, whatever it is nested in."""

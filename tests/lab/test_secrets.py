@@ -44,7 +44,7 @@ while time.time() < until and not os.path.exists(sys.argv[3]):
                 if secret in data and (n, data[:200]) not in seen:
                     seen.add((n, data[:200]))
                     print("FOUND", n, name, data[:300], flush=True)
-    time.sleep(0.002)
+    time.sleep(0.01)
 print("rounds", rounds, flush=True)
 """
 
@@ -216,7 +216,20 @@ def test_planted_secrets_are_found_nowhere(node, ssh, lab, project, planted, kee
     ]
     state = tmp_path / "state"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LABCTL_STATE": str(state)}
-    argv = [sys.executable, "-P", "-m", "labctl", "run", "site.yml", "-i", "hosts.ini", "-vvvv", "--diff"]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "labctl",
+        "run",
+        "site.yml",
+        "-i",
+        "hosts.ini",
+        "-vvvv",
+        "--diff",
+        "-T",
+        "60",
+    ]
     argv += [
         "-e",
         "@extra.yml",

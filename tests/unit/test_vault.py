@@ -205,8 +205,12 @@ class TestMasks:
         masks.add("no")
         masks.add(None)
         masks.add(True)
-        assert masks.hide("now none, True") == "now none, True"
+        masks.add("false")
+        assert masks.hide("now none, True, false") == "now none, True, false"
         assert not masks
+        masks.add("inner", open_=True)
+        masks.add("inn3r", open_=True)
+        assert masks.hide("inner inn3r") == "inner ********"
 
     def test_an_encrypted_file_s_texts_are_secret_but_its_small_words_are_not(self) -> None:
         masks = Masks()

@@ -45,7 +45,7 @@ def ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> 
 def type_debug(value: Any) -> str:
     if isinstance(value, LazyDict | LazyList):
         return "dict" if isinstance(value, LazyDict) else "list"
-    return type(value).__name__
+    return "str" if isinstance(value, str) else type(value).__name__
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
