@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labctl import yaml
 from labctl.engine import results, settings
@@ -16,6 +16,29 @@ from labctl.playbook.tree import Block, Task
 
 if TYPE_CHECKING:
     from labctl.engine.flow import Flow
+
+
+_INHERITED = [
+    "any_errors_fatal",
+    "become",
+    "become_method",
+    "become_user",
+    "check_mode",
+    "connection",
+    "delegate_facts",
+    "delegate_to",
+    "diff",
+    "environment",
+    "ignore_errors",
+    "ignore_unreachable",
+    "no_log",
+    "notify",
+    "port",
+    "remote_user",
+    "run_once",
+    "throttle",
+    "timeout",
+]
 
 
 def run(flow: Flow, block: Block, hosts: list[HostState], frame: Frame) -> None:
@@ -157,3 +180,19 @@ def _end(flow: Flow, block: Block, host: HostState, frame: Frame, result: result
     step = Step(task, task.label(), frame)
     flow.start(step, [host])
     flow.record(step, host, Outcome(result))
+
+
+def failed_task(task: Task) -> dict[str, Any]:
+    """A task as the rescue of its failure sees it (`ansible_failed_task`): its keywords as written."""
+    return {
+        **{keyword: task.inherited(keyword) for keyword in _INHERITED},
+        "name": task.name or task.action,
+        "action": task.action,
+        "args": dict(task.args),
+        "tags": task.all_tags(),
+        "when": task.conditions(),
+        "vars": dict(task.vars),
+        "register": task.register,
+        "loop": task.loop,
+        "until": list(task.until),
+    }

@@ -183,10 +183,7 @@ class Flow:
         else:
             host.count(str(status))
         if status is Status.RESCUED:
-            host.registered["ansible_failed_task"] = {
-                "name": step.task.name or step.task.action,
-                "action": step.task.action,
-            }
+            host.registered["ansible_failed_task"] = blocks.failed_task(step.task)
             host.registered["ansible_failed_result"] = outcome.result.values
         if outcome.past:
             host.stats = counted

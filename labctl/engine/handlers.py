@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from labctl.engine.state import HostState
 from labctl.errors import LabctlError, Mark, PlaybookError, did_you_mean
-from labctl.playbook.tree import Handler, Play, select_handlers
+from labctl.playbook.handlers import select_handlers
+from labctl.playbook.tree import Handler, Play
 from labctl.variables import Scope
 from labctl.yaml import Text
 
@@ -22,8 +23,10 @@ class Handlers:
         self._flushing = False
 
     def add(self, handlers: Sequence[Handler]) -> None:
-        known = {(handler.mark, handler.name) for handler in self._all}
-        self._all.extend(handler for handler in handlers if (handler.mark, handler.name) not in known)
+        """A role that comes again brings its handlers anew, with the variables it has now."""
+        again = {(handler.mark, handler.name) for handler in handlers}
+        kept = [handler for handler in self._all if (handler.mark, handler.name) not in again]
+        self._all = [*kept, *handlers]
 
     def notify(
         self, host: HostState, name: str, scope: Scope, mark: Mark | None, uncertain: str | None

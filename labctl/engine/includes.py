@@ -15,7 +15,8 @@ from labctl.engine.task import Outcome
 from labctl.errors import LabctlError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
 from labctl.playbook import load_role, load_tasks
-from labctl.playbook.tree import Entry, Handler, Task, handlers_of, walk
+from labctl.playbook.handlers import handlers_of
+from labctl.playbook.tree import Entry, Handler, Task, walk
 from labctl.task_types import to_bool
 from labctl.variables import Scope
 

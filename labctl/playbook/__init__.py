@@ -1,5 +1,6 @@
 """Playbooks: text in, a typed and checked tree out."""
 
+from labctl.playbook.handlers import select_handlers
 from labctl.playbook.listing import ListedPlay, ListedTask, adds_hosts, list_hosts, list_tags, list_tasks
 from labctl.playbook.plays import find_include, load_playbook, load_role, load_tasks
 from labctl.playbook.problems import PlaybookErrors
@@ -19,7 +20,6 @@ from labctl.playbook.tree import (
     Role,
     Section,
     Task,
-    select_handlers,
     walk,
 )
 

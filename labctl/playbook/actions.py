@@ -9,9 +9,10 @@ from typing import Any
 from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keyvalue, keywords
+from labctl.playbook.kinds import is_template
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import ENGINE_ACTIONS
-from labctl.task_types import Registry, TaskType, describe, foreign, is_foreign, short_name
+from labctl.task_types import VARIABLE, Registry, TaskType, describe, foreign, is_foreign, short_name
 from labctl.yaml import Text
 
 # The arguments of the engine's own actions; the first takes the text of `include_tasks: file`.
@@ -86,8 +87,11 @@ def read(
     arguments = reader.read(raw, data.value_mark(key), mark)
     if len(problems.errors) > before:
         return None
-    if isinstance(extra := data.get("args"), yaml.Mapping):
+    extra = data.get("args")
+    if isinstance(extra, yaml.Mapping):
         reader.add(extra, arguments)
+    elif is_template(extra):
+        _put(arguments, VARIABLE, extra, data.key_mark("args"), data.value_mark("args"))
     return Action(short_name(name), task_type, arguments, local=key == "local_action", mark=mark)
 
 

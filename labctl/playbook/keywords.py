@@ -13,7 +13,7 @@ from labctl.playbook.kinds import Kind, Refused, describe_refusal
 from labctl.playbook.problems import Problems
 
 _SHARED: dict[str, Kind] = {
-    "name": kinds.string,
+    "name": kinds.title,
     "vars": kinds.variables,
     "tags": kinds.comma_strings,
     "become": kinds.boolean,
@@ -87,7 +87,7 @@ TASK: dict[str, Kind] = (
     | {
         "action": kinds.anything,
         "local_action": kinds.anything,
-        "args": kinds.mapping,
+        "args": kinds.arguments,
         "register": kinds.identifier,
         "changed_when": kinds.conditions,
         "failed_when": kinds.conditions,

@@ -82,6 +82,11 @@ def string(value: Any) -> Any:
     raise Refused("a string", value)
 
 
+def title(value: Any) -> Any:
+    """A name for people: `on` and `no`, which YAML reads as booleans, will do."""
+    return str(value) if isinstance(value, bool) else string(value)
+
+
 def identifier(value: Any) -> Any:
     if is_identifier(value):
         return value
@@ -121,6 +126,11 @@ def mapping(value: Any) -> Any:
     if isinstance(value, yaml.Mapping):
         return value
     raise Refused("a mapping", value)
+
+
+def arguments(value: Any) -> Any:
+    """A mapping, or a template of one."""
+    return value if is_template(value) else mapping(value)
 
 
 def variables(value: Any) -> Any:

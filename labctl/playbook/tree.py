@@ -6,7 +6,7 @@ knows its `parent`; what is inherited is looked up through it when asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -352,37 +352,18 @@ class Play(Keywords):
         listed = {id(each) for role in self.roles for each in role.with_dependencies()}
         of_roles = [role for role in self.static_roles() if id(role) in listed]
         imported = [role for role in self.static_roles() if id(role) not in listed]
-        found = [h for role in of_roles for h in _handlers(role.handlers)]
-        found += _handlers(self.own_handlers)
-        found += [h for role in imported for h in _handlers(role.handlers)]
+        found = [h for role in of_roles for h in handlers_in(role.handlers)]
+        found += handlers_in(self.own_handlers)
+        found += [h for role in imported for h in handlers_in(role.handlers)]
         unique = {(handler.mark, handler.name): handler for handler in found}
         return list(unique.values())
 
 
-def select_handlers(
-    handlers: Sequence[Handler], notification: str, render: Callable[[str], str] = str
-) -> list[Handler]:
-    """Whom a notification wakes: the handler of that name, and every handler listening to it; of several
-    with one name the last one defined. `render` renders handlers' names."""
-    named = [h for h in handlers if h.name and h.answers_to(notification, render(h.name))]
-    listening: dict[object, Handler] = {}
-    for handler in handlers:
-        if notification in handler.topics():
-            listening[render(handler.name) if handler.name else handler] = handler
-    return list(dict.fromkeys([*named[-1:], *listening.values()]))
-
-
-def _handlers(entries: Sequence[Entry]) -> Iterator[Handler]:
+def handlers_in(entries: Sequence[Entry]) -> Iterator[Handler]:
+    """The handlers in a list of them, those of imported files among them."""
     for entry in walk(entries):
         if isinstance(entry, Handler):
             yield entry
-
-
-def handlers_of(entries: Sequence[Entry]) -> list[Handler]:
-    """The handlers of the roles that are imported among these entries."""
-    imported = [e.imported_role for e in walk(entries) if isinstance(e, Block) and e.imported_role]
-    roles = [each for role in imported for each in role.with_dependencies()]
-    return [handler for role in roles for handler in _handlers(role.handlers)]
 
 
 def walk(entries: Sequence[Entry]) -> Iterator[Entry]:

@@ -10,11 +10,12 @@ from typing import Any
 from labctl import configuration
 from labctl.errors import did_you_mean
 from labctl.playbook import strings
+from labctl.playbook.handlers import handlers_of
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
 from labctl.playbook.roles import import_role
 from labctl.playbook.tasks import apply_block, read_file
-from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, handlers_of, walk
+from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, walk
 from labctl.task_types import TaskType
 from labctl.yaml import Text, mark_of
 

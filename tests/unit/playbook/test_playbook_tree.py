@@ -231,14 +231,14 @@ def test_imported_playbooks_hand_down_when_tags_and_vars(book) -> None:
     assert second.conditions() == []
 
 
-def test_handlers_by_name_by_topic_and_last_one_first(book) -> None:
+def test_handlers_by_name_and_by_topic_and_the_first_of_a_list(book) -> None:
     play = book.tasks(
         "- debug:\n  notify: [one, topic]",
         "  handlers:\n  - {name: one, debug: {msg: 1}}\n  - {name: one, debug: {msg: 2}}\n"
         "  - {name: two, debug: , listen: topic}\n  - {name: three, debug: , listen: [topic, one]}\n",
     ).plays[0]
     assert all(isinstance(handler, Handler) for handler in play.handlers())
-    assert [h.args.get("msg") or h.name for h in select_handlers(play.handlers(), "one")] == [2, "three"]
+    assert [h.args.get("msg") or h.name for h in select_handlers(play.handlers(), "one")] == [1, "three"]
     assert [h.name for h in select_handlers(play.handlers(), "topic")] == ["two", "three"]
     assert select_handlers(play.handlers(), "other") == []
 
