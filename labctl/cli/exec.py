@@ -16,6 +16,7 @@ from labctl.events import Event, Kind
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("exec", help="run one task on the nodes", description=__doc__)
+    parser.intermixed = True
     parser.add_argument("pattern", metavar="PATTERN", help="hosts or groups, as in a play")
     parser.add_argument(
         "words",

@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     intermixed = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if not self.intermixed:
             return super().parse_known_args(args, namespace)
         self.intermixed = False  # parsing so calls this method

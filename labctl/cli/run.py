@@ -38,6 +38,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.intermixed = True
     parser.add_argument(
         "playbooks", nargs="*", metavar="PLAYBOOK", help="playbook files, run one after the other"
     )

@@ -86,6 +86,6 @@ class DenseConsole(PlainConsole):
             turns = result.get("results") or [result]
             lines = [line for turn in turns for line in result_lines(turn, everything=True, indent=0)]
             said.setdefault(tuple(lines), []).append(str(event.host))
-        for lines, hosts in said.items():
-            for line in lines:
+        for text, hosts in said.items():
+            for line in text:
                 self._write(f"    {' '.join(hosts[:_LISTED])} | {line}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from labctl import vault
@@ -115,6 +115,8 @@ def access(node: Keywords, host: str, scope: Scope, options: RunOptions) -> Acce
     variables: Mapping[str, Any] = ChainMap(cast("MutableMapping[str, Any]", scope), given)  # only read
     settings = ConnectionSettings.from_variables(host, variables)
     vault.current().masks.add(settings.password)
+    if settings.connection == "local" and (folder := node.play.dir.resolve()).is_dir():
+        settings = replace(settings, folder=str(folder))
     return Access(settings, _become(node, scope, options))
 
 

@@ -268,6 +268,14 @@ def _stop(*_: Any) -> None:
     raise Ended
 
 
+def _can_stay() -> bool:
+    """Whether what it runs may start where it was started: the user's home, or the playbook's folder."""
+    try:
+        return os.access(os.getcwd(), os.R_OK | os.X_OK)
+    except OSError:
+        return False
+
+
 def main() -> None:
     """Take over standard input and output: they belong to the protocol from here on."""
     source, sink = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -287,7 +295,8 @@ def main() -> None:
         pass
     for number in SIGNALS:
         signal.signal(number, _stop)
-    os.chdir("/")
+    if not _can_stay():
+        os.chdir("/")
     agent = Agent(source, sink)
     hello = {"id": -1, "pid": os.getpid(), "uid": os.getuid(), "python": sys.version.split()[0]}
     try:

@@ -13,9 +13,10 @@ class ProcessPipe:
     """See `labctl.node.link.Pipe`. The child leads a session of its own: Ctrl-C in the terminal is the
     controller's to handle."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], folder: str | None = None) -> None:
         self._process = subprocess.Popen(
             argv,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -92,7 +92,9 @@ class Connections:
         if settings.connection == "local":
             from labctl.ssh.shell_here import run_here
 
-            return run_here(command, escalation, stdin=stdin, timeout=timeout, output=output)
+            return run_here(
+                command, escalation, folder=settings.folder, stdin=stdin, timeout=timeout, output=output
+            )
         from labctl.ssh.shell import run_there
 
         host = self._host(settings)
@@ -158,7 +160,7 @@ def _local_agent(settings: ConnectionSettings, escalation: Escalation | None) ->
 
     argv = local_argv(settings.python or sys.executable, escalation)
     try:
-        pipe = ProcessPipe(argv)
+        pipe = ProcessPipe(argv, settings.folder)
     except OSError as error:
         raise Unreachable(f"{settings.host}: {argv[0]} cannot be started: {error.strerror}") from None
     return start_agent(pipe, settings, escalation)

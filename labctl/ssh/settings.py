@@ -43,7 +43,8 @@ class ConnectionSettings:
     everything from the first packet to a running agent. `known_hosts` None: ~/.ssh/known_hosts;
     `python` None: the first suitable one found. `jumps` are the hosts to go through, `user@host:port` each;
     `proxy_command` is a program that reaches the host instead. `key_alias`: the name its host key is kept
-    under. `keys_only`: no keys of the agent. `keepalive` in seconds, 0: labctl's own."""
+    under. `keys_only`: no keys of the agent. `keepalive` in seconds, 0: labctl's own.
+    `folder`: where commands start that run on this machine; elsewhere it is the user's home."""
 
     host: str
     address: str
@@ -64,6 +65,7 @@ class ConnectionSettings:
     forward_agent: bool = False
     compression: bool = False
     keepalive: int = 0
+    folder: str | None = None
 
     @classmethod
     def from_variables(cls, host: str, variables: Mapping[str, Any]) -> ConnectionSettings:

@@ -21,6 +21,7 @@ def run_here(
     command: str,
     escalation: Escalation | None,
     *,
+    folder: str | None = None,
     stdin: bytes,
     timeout: float | None,
     output: Output | None,
@@ -32,6 +33,7 @@ def run_here(
     try:
         process = subprocess.Popen(
             argv,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

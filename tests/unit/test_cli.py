@@ -60,12 +60,12 @@ TASK = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - "
         (TASK + "debug: {msg: '{{ inventory_hostnam }}'}\n", 8, ["did you mean 'inventory_hostname'?"]),
         (TASK + "debug: {var: inventory_hostnam}\n", 0, ["did you mean 'inventory_hostname'?"]),
         (
-            TASK + "debug: {msg: '{{ hostvars.localhost.ansible_hos }}'}\n",
+            TASK + "debug: {msg: '{{ hostvars.localhost.inventory_hostnam }}'}\n",
             8,
-            ["type 'hostvars' has no attribute 'ansible_hos'", "did you mean 'ansible_host'?"],
+            ["no attribute 'inventory_hostnam'", "did you mean 'inventory_hostname'?"],
         ),
         (TASK + "debug: {msg: '{{ 1 + }}'}\n", 6, ["site.yml:4:20"]),
-        ("- hosts: webs\n", 7, ["site.yml:1:10", "webs"]),
+        ("- hosts: webs\n", 0, ["site.yml:1:10", "webs", "no hosts matched"]),
         ("[]\n", 6, ["site.yml:1:1", "no plays"]),
     ],
 )

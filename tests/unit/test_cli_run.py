@@ -116,8 +116,7 @@ def test_dry_run_says_by_its_exit_code_whether_something_would_change(cli):
 def test_resume_takes_playbook_and_inventory_from_the_run(cli):
     Path("r.yml").write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
-        "    - {name: once, shell: 'echo {{ inventory_hostname }} >> %s'}\n    - {name: stop, command: test -e %s}\n"
-        % (Path("log").absolute(), Path("flag").absolute())
+        "    - {name: once, shell: 'echo {{ inventory_hostname }} >> log'}\n    - {name: stop, command: test -e flag}\n"
     )
     assert cli("run", "r.yml", "-i", "hosts", "-l", "two")[0] == 2
     assert "--resume" in cli("runs")[1]
@@ -157,3 +156,13 @@ def test_exec_beside_a_playbook(cli):
     argv = ("exec", "one", "-i", "hosts", "-m", "debug", "-a", "var=colour")
     assert "green" in cli(*argv, "--playbook-dir", "there")[1]
     assert cli(*argv, "--playbook-dir", "nowhere")[0] == 5
+
+
+def test_options_may_stand_between_the_arguments(cli):
+    assert cli("exec", "one", "-i", "hosts", "command", "echo a b", "-v")[0] == 0
+    assert (
+        cli("run", "site.yml", "-i", "hosts", "site.yml", "-l", "one", "--syntax-check")[1].count("site.yml")
+        == 2
+    )
+    code, _out, err = cli("run", "site.yml", "-i", "hosts", "--nonsense")
+    assert (code, "--nonsense" in err) == (5, True)
