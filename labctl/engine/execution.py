@@ -13,8 +13,9 @@ from labctl.engine.results import Result
 from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline
 from labctl.engine.state import HostState, Step
+from labctl.errors import PlaybookError
 from labctl.playbook.tree import Task
-from labctl.task_types import Args, TaskType
+from labctl.task_types import VARIABLE, Args, TaskType, describe
 from labctl.variables import Scope
 
 
@@ -91,7 +92,13 @@ class Execution:
 
     def _arguments(self, task_type: TaskType, scope: Scope) -> Args:
         task = self.step.task
-        given = task.args
+        given = {name: value for name, value in task.args.items() if name != VARIABLE}
+        if VARIABLE in task.args:
+            variable = scope.render(task.args[VARIABLE], task.arg_mark(VARIABLE))
+            if not isinstance(variable, Mapping):
+                message = f"'args' must be a mapping, not {describe(variable)}"
+                raise PlaybookError(message, mark=task.arg_mark(VARIABLE))
+            given = {**_canonical(task_type, variable), **_canonical(task_type, given)}
         raw = {name: value for name, value in given.items() if _is_raw(task_type, name)}
         loose = task_type.arguments.any_name
         rendered = {
@@ -106,6 +113,10 @@ class Execution:
             if _is_secret(task_type, name) and value not in (None, "")
         }
         return task_type.bind({**values, **raw}, task.arg_mark)
+
+
+def _canonical(task_type: TaskType, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {task_type.aliases.get(name, name): value for name, value in given.items()}
 
 
 def _is_raw(task_type: TaskType, name: str) -> bool:

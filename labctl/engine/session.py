@@ -129,7 +129,7 @@ class Deadline:
     def timeout(self) -> TaskTimeout:
         return TaskTimeout(
             f"the task did not end within its timeout of {self.seconds:g} s",
-            timedout={"period": self.seconds},
+            timedout={"period": int(self.seconds or 0) or self.seconds},
         )
 
 

@@ -79,7 +79,9 @@ class HostTask:
         outcome.ignore_errors = settings.lenient(task, "ignore_errors", scope)
         outcome.ignore_unreachable = settings.lenient(task, "ignore_unreachable", scope)
         notify = task.inherited("notify")
-        if notify and (result.changed or result.is_unknown):
+        # Every item of a loop notifies, if any of them changed something: as Ansible has it.
+        told = not result.skipped if task.loop is not None else result.changed or result.is_unknown
+        if notify and told:
             names = scope.render(list(notify), task.inherited_mark("notify"))
             flat = [each for name in names for each in (name if isinstance(name, list) else [name])]
             outcome.notify = list(dict.fromkeys([*outcome.notify, *map(str, flat)]))
@@ -122,7 +124,10 @@ class HostTask:
             self.outcome.ignore_errors = all(errors for errors, _ in pardoned)
             self.outcome.ignore_unreachable = all(unreachable for _, unreachable in pardoned)
         self._params = {}
-        return combined(done)
+        whole = combined(done)
+        if not (whole.changed or whole.is_unknown):
+            self.outcome.notify = []
+        return whole
 
     def _one_turn(self, turn: Turn) -> Result:
         self._params = turn.variables

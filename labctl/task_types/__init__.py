@@ -9,10 +9,11 @@ shown and not applied: `yield` then gives None. Reading is always allowed, chang
 from labctl.task_types.coercion import describe, to_bool
 from labctl.task_types.context import Change, Context, Job, Skip, Steps
 from labctl.task_types.foreign import foreign, is_foreign
-from labctl.task_types.registry import Registry, TaskType, load, short_name
+from labctl.task_types.registry import VARIABLE, Registry, TaskType, load, short_name
 from labctl.task_types.schema import Args, Parameter, arg
 
 __all__ = [
+    "VARIABLE",
     "Args",
     "Change",
     "Context",

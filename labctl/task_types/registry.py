@@ -21,6 +21,9 @@ from labctl.task_types.schema import Args, Parameter, parameters_of
 _PREFIX = re.compile(r"^(ansible\.(builtin|legacy|posix)|community\.general|labctl)\.")
 
 
+VARIABLE = "_variable_params"  # Ansible's name for `args: "{{ a_mapping }}"`
+
+
 @dataclass(frozen=True)
 class TaskType:
     """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert). `run_once`: it
@@ -44,6 +47,8 @@ class TaskType:
 
     def check_names(self, given: Mapping[str, Any], mark_of: Callable[[str], Mark | None]) -> None:
         """Refuse unknown, doubled and missing arguments before any host is touched. PlaybookError."""
+        if VARIABLE in given:  # what else there is can only be known on the host
+            return
         seen: dict[str, str] = {}
         for name in given:
             canonical = self.aliases.get(name)

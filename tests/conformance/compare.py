@@ -28,6 +28,7 @@ _VOLATILE = frozenset(
         "warnings",
         "deprecations",
         "exception",
+        "failed_when_suppressed_exception",
         "diff",
         "ansible_job_id",
         "results_file",
