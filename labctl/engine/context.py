@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labctl import vault
-from labctl.engine import settings
+from labctl.engine import exported, settings
 from labctl.engine.background import DetachingNode
 from labctl.engine.looks import Looks, WatchedNode
 from labctl.engine.results import hide
@@ -26,23 +25,6 @@ from labctl.playbook.tree import Task
 from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text
-
-# The environment may hold secrets, so it comes on standard input, and no process list ever shows it. `read`
-# takes no more than its lines; the rest is the command's own input.
-_END = "# end of labctl's environment"
-_WITH_ENVIRONMENT = "/bin/sh -c " + shlex.join(
-    [
-        'e=; while IFS= read -r l && [ "$l" != "$0" ]; do e="$e$l\n"; done; eval "$e"; unset e l; '
-        'exec "${SHELL:-/bin/sh}" -c "$1"',
-        _END,
-        "",
-    ]
-).removesuffix("''")
-
-
-def _exports(environment: Mapping[str, str]) -> bytes:
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    return "\n".join([*lines, _END, ""]).encode() if lines else b""
 
 
 @dataclass
@@ -144,9 +126,9 @@ class RunContext:
         with self.deadline.call(self.host):
             done = self.scopes.run.connections.shell(
                 self.access.settings,
-                _WITH_ENVIRONMENT + shlex.quote(command) if self.environment else command,
+                exported.with_environment(command, self.environment),
                 become=self.access.become,
-                stdin=_exports(self.environment) + stdin,
+                stdin=exported.lines(self.environment) + stdin,
                 timeout=limit,
                 output=output,
             )

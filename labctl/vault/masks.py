@@ -35,10 +35,11 @@ class Masks:
     def __bool__(self) -> bool:
         return bool(self._closed or self._open)
 
-    def add(self, secret: Any, *, open_: bool = False) -> None:
-        """A text, in the forms in which it may be met again: its lines, in JSON, in base64."""
+    def add(self, secret: Any, *, open_: bool = False, named: bool = False) -> None:
+        """A text, in the forms in which it may be met again: its lines, in JSON, in base64. `named`: its
+        name says that it is secret."""
         text = str(secret)
-        shortest = _SHORTEST_WORD if open_ and text.isalpha() else _SHORTEST
+        shortest = _SHORTEST_WORD if open_ and not named and text.isalpha() else _SHORTEST
         if not isinstance(secret, str | int) or len(text) < shortest or text.lower() in _NO_SECRET:
             return
         forms = {form for form in _forms(text) if len(form) >= _SHORTEST}
@@ -59,7 +60,7 @@ class Masks:
         for name, value in variables.items():
             if _SECRET_NAME.search(str(name)):
                 for leaf in _leaves(value):
-                    self.add(leaf, open_=True)
+                    self.add(leaf, open_=True, named=True)
             elif isinstance(value, Mapping):
                 self.add_named(value)
 
