@@ -58,9 +58,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
     )
     manner = Manner(backup=args.backup, validate=args.validate)
     values = yield from place(ctx, path, content, args.wanted(), stat=stat, manner=manner)
-    if args.remote_src:
-        values = {"src": source, "md5sum": content.md5(), **values}
-        values.pop("path", None)
+    values = {**({"src": source} if args.remote_src else {}), "md5sum": content.md5(), **values}
+    values.pop("path", None)
     return values
 
 
