@@ -155,7 +155,9 @@ def text(value: Any) -> str:
     """How a value reads inside a longer text: nothing for None, Python's form for containers."""
     if type(value) is str:
         return value
-    return "" if value is None else str(value if isinstance(value, range) else plain(value))
+    if value is None or type(value) is jinja2.Undefined:  # the latter: an 'if' without 'else'
+        return ""
+    return str(value if isinstance(value, range) else plain(value))
 
 
 def concat(values: Iterable[Any]) -> Any:

@@ -15,6 +15,7 @@ from jinja2.utils import missing
 from labctl.errors import UndefinedVariable, VariableError, did_you_mean
 from labctl.variables.filters.collections import dict2items, flatten
 from labctl.variables.filters.collections import subelements as pairs_of_subelements
+from labctl.variables.lazy import plain
 
 if TYPE_CHECKING:
     from labctl.variables.scope import Scope
@@ -68,7 +69,18 @@ def subelements(_scope: Scope, terms: list[Any], *, skip_missing: Any = False) -
             "needs a list or dict, and the name of a key", hint="query('subelements', users, 'keys')"
         )
     skip = bool(terms[2].get("skip_missing", skip_missing)) if len(terms) == 3 else bool(skip_missing)
-    return pairs_of_subelements(terms[0], terms[1], skip)
+    items = plain(terms[0])
+    if isinstance(items, dict):
+        items = [] if items.get("skipped") else list(items.values())
+    left = [item for item in items if not (isinstance(item, dict) and item.get("skipped"))]
+    found = pairs_of_subelements(left, terms[1], skip)
+    *above, last = terms[1].split(".")
+    for item in left:  # unlike the filter's, its items no longer hold the list
+        for key in above:
+            item = item.get(key) if isinstance(item, dict) else None  # noqa: PLW2901
+        if isinstance(item, dict):
+            item.pop(last, None)
+    return found
 
 
 def random_choice(_scope: Scope, terms: list[Any]) -> list[Any]:
