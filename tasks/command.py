@@ -25,6 +25,7 @@ class Arguments(Args):
     stdin: str | None = arg(None, doc="Text for its standard input.")
     stdin_add_newline: bool = arg(True, doc="Put a newline after `stdin`.")
     strip_empty_ends: bool = arg(True, doc="Take newlines off the ends of stdout and stderr.")
+    executable: str | None = arg(None, doc="Of no use without a shell; `shell` takes one.")
     expand_argument_vars: bool = arg(True, doc="Expand $NAME and ~ in the words.")
 
     required_one_of = (("cmd", "argv"),)
@@ -35,6 +36,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
     argv = list(args.argv) if args.argv is not None else commands.words(args.cmd or "")
     if not argv:
         raise TaskFailed("the command is empty")
+    if args.executable:
+        ctx.warn(f"'command' runs no shell: '{args.executable}' is not used")
     stdin = args.stdin or ""
     if args.stdin is not None and args.stdin_add_newline:
         stdin += "\n"

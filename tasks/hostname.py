@@ -1,4 +1,6 @@
-"""Set the host's name, now and for its next start. /etc/hosts is left as it is.
+"""Set the host's name: under systemd at once, elsewhere the file it is read from at its next start (Alpine: both).
+
+/etc/hosts is left as it is.
 
 Returns name, and ansible_facts: ansible_hostname, ansible_nodename, ansible_fqdn, ansible_domain.
 """
@@ -42,15 +44,15 @@ def run(args: Arguments, ctx: Context) -> Steps:
     if not args.name or len(args.name) > 64:
         raise TaskFailed("a host's name has 1 to 64 characters")
     found = ctx.node.call("hostname", "state", use=args.use)
-    if found["current"] != args.name or found["permanent"] != args.name:
-        old = found["current"] if found["current"] != args.name else found["permanent"]
+    old = next((name for name in (found["current"], found["permanent"]) if name != args.name), None)
+    if old is not None:
         yield Change(
             "host name",
             lambda: _set(args, ctx, found),
             before=f"hostname = {old}\n",
             after=f"hostname = {args.name}\n",
         )
-    fqdn = found["fqdn"] if ctx.check or found["current"] == args.name else ctx.node.call("hostname", "fqdn")
+    fqdn = found["fqdn"] if ctx.check or old is None else ctx.node.call("hostname", "fqdn")
     facts: dict[str, Any] = {
         "ansible_hostname": args.name.split(".")[0],
         "ansible_nodename": args.name,
@@ -68,7 +70,7 @@ def _set(args: Arguments, ctx: Context, found: dict[str, Any]) -> None:
             commands.must(ctx, ["hostnamectl", "--pretty", "set-hostname", args.name])
             commands.must(ctx, ["hostnamectl", "--static", "set-hostname", args.name])
         return
-    if found["current"] != args.name:
+    if found["how"] == "alpine" and found["current"] != args.name:
         commands.must(ctx, ["hostname", args.name])
     if found["permanent"] != args.name and found["file"]:
         ctx.node.call("hostname", "keep", path=found["file"], name=args.name)

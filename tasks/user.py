@@ -7,6 +7,7 @@ ssh_key_file, ssh_fingerprint, ssh_public_key.
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,11 @@ from typing import Any, Literal
 from labctl import commands
 from labctl.errors import TaskFailed
 from labctl.task_types import Args, Change, Context, Steps, arg
+
+_PLAIN = (
+    "The input password appears not to have been hashed. The 'password' argument must be encrypted for this module"
+    " to work properly."
+)
 
 
 @dataclass(kw_only=True)
@@ -64,7 +70,12 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> Steps:
     found = _look(args, ctx)
+    for name, path in found.get("paths", {}).items():
+        setattr(args, name, path)
     values: dict[str, Any] = {"name": args.name, "state": args.state}
+    if args.password and not _is_hash(args.password):
+        ctx.warn(_PLAIN)
+        values["warnings"] = [_PLAIN]
     if args.state == "absent":
         if found["user"]:
             values |= yield from _delete(args, ctx, found["user"])
@@ -99,10 +110,23 @@ def run(args: Arguments, ctx: Context) -> Steps:
     return values
 
 
+def _is_hash(password: str) -> bool:
+    """Whether it has the form of a crypt(3) hash, or stands for no password."""
+    if password in ("*", "!", "*************"):
+        return True
+    fields = password.split("$")
+    length = {"1": 22, "5": 43, "6": 86, "y": 43}.get(fields[1], 0) if len(fields) >= 3 else 0
+    odd = any(sign in password for sign in ":*!") or not re.fullmatch(r"[a-zA-Z0-9./]+", fields[-1])
+    return len(fields) >= 3 and not odd and length in (0, len(fields[-1]))
+
+
 def _look(args: Arguments, ctx: Context) -> dict[str, Any]:
     groups = [name for name in [args.group, *(args.groups or ())] if name]
+    given = {name: getattr(args, name) for name in ("home", "shell", "ssh_key_file")}
+    paths = {name: path for name, path in given.items() if path is not None and ("~" in path or "$" in path)}
+    more = {"paths": paths} if paths else {}
     found: dict[str, Any] = ctx.node.call(
-        "accounts", "user", name=args.name, groups=groups, local=bool(args.local)
+        "accounts", "user", name=args.name, groups=groups, local=bool(args.local), **more
     )
     return found
 

@@ -26,12 +26,16 @@ def group(name: str, local: bool = False) -> Optional[Dict[str, Any]]:
     return {"name": entry.gr_name, "gid": entry.gr_gid, "members": list(entry.gr_mem)}
 
 
-def user(name: str, groups: List[str], local: bool = False) -> Dict[str, Any]:
+def user(
+    name: str, groups: List[str], local: bool = False, paths: Optional[Dict[str, str]] = None
+) -> Dict[str, Any]:
     """{"user": {"uid", "gid", "comment", "home", "shell", "groups": supplementary ones, "home_exists", "shadow"} or
     None, "groups": {name or number asked for: {"name", "gid"} or None}, "namesake": whether a group has the user's
-    name}. The shadow entry is None for who may not read it; its numbers are days, or None."""
+    name, "paths": those given, with ~ and $NAME as this node has them}. The shadow entry is None for who may not read it; its numbers are days, or None."""
     known = {wanted: _group(wanted) for wanted in groups}
     answer: Dict[str, Any] = {"user": None, "groups": known, "namesake": _group(name) is not None}
+    expanded = {key: os.path.expanduser(os.path.expandvars(path)) for key, path in (paths or {}).items()}
+    answer["paths"] = expanded
     if local and not _listed("/etc/passwd", name):
         return answer
     try:

@@ -25,7 +25,12 @@ def local(folder: str, timeout: float, warnings: List[str]) -> Facts:
 
 def _one(path: str, timeout: float) -> Tuple[Any, str]:
     try:
-        if os.stat(path).st_mode & 0o100:
+        executable = os.stat(path).st_mode & 0o100
+    except OSError as error:
+        wrong = "Could not stat fact (%s): %s" % (path, error)
+        return wrong, wrong
+    try:
+        if executable:
             said = subprocess.run(
                 [path],
                 stdin=subprocess.DEVNULL,
@@ -67,11 +72,15 @@ def _parsed(path: str, text: str) -> Tuple[Any, str]:
     parser = configparser.ConfigParser()
     try:
         parser.read_string(text)
+    except configparser.Error:
+        wrong = "error loading facts as JSON or ini - please check content: %s" % path
+        return wrong, wrong
+    try:
         sections: Dict[str, Dict[str, str]] = {
             name: {option: parser.get(name, option) for option in parser.options(name)}
             for name in parser.sections()
         }
-    except configparser.Error:
-        wrong = "error loading facts as JSON or ini - please check content: %s" % path
+    except configparser.Error as error:  # a % that is no reference
+        wrong = "error loading facts as ini - please check content: %s (%s)" % (path, error)
         return wrong, wrong
     return sections, ""

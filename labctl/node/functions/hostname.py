@@ -17,20 +17,24 @@ _FILES = {
 
 
 def state(use: Optional[str]) -> Dict[str, Any]:
-    """{"how": 'systemd' or 'file', "file": path or None, "current", "permanent", "fqdn"}."""
+    """{"how": 'systemd', 'alpine' or 'file', "file": path or None, "current": the name to be compared, "permanent",
+    "fqdn"}. Where only the file is set, the name the node has now is of no matter."""
     systemd = os.path.isdir("/run/systemd/system") and any(
         os.access(os.path.join(place, "hostnamectl"), os.X_OK) for place in ("/usr/bin", "/bin")
     )
     how = "systemd" if systemd and use in (None, "systemd", "debian") else "file"
+    if use == "alpine" or (use is None and os.path.exists("/etc/alpine-release")):
+        how = "alpine"
     if use is None and os.path.exists("/sbin/openrc"):
         use = "openrc"
     path = _FILES.get(use or "", "/etc/hostname")
-    current = socket.gethostname()
+    running = socket.gethostname()
+    permanent = running if path is None else _read(path)
     return {
         "how": how,
         "file": path,
-        "current": current,
-        "permanent": current if path is None else _read(path),
+        "current": permanent if how == "file" else running,
+        "permanent": permanent,
         "fqdn": fqdn(),
     }
 

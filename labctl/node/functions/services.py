@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import Any, Dict, List, Optional
 
-_RUNLEVEL = "/etc/rc[2-5].d/S[0-9][0-9]"
+_RUNLEVEL = "/etc/rc?.d/S[0-9][0-9]"
 
 
 def state(name: str, pattern: Optional[str] = None) -> Dict[str, Any]:
