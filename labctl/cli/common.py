@@ -6,9 +6,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labctl import configuration
 from labctl.cli import connection, passwords
@@ -154,7 +154,14 @@ def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
 
     passwords.unlock(args)
     sources = inventory_sources(args)
-    return sources, load(sources)
+    return sources, load(sources, _evaluate)
+
+
+def _evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
+    """The value of a constructed inventory's expression."""
+    from labctl.variables import Scope, Templar
+
+    return Scope(Templar(), [variables]).evaluate(expression)
 
 
 def console(args: argparse.Namespace) -> Subscriber:

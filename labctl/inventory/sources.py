@@ -11,6 +11,7 @@ from pathlib import Path
 from labctl import vault, yaml
 from labctl.errors import InventoryError, Mark, did_you_mean
 from labctl.inventory import ini, programs, structured
+from labctl.inventory.constructed import Evaluate
 from labctl.inventory.model import Inventory
 from labctl.inventory.names import expand
 
@@ -21,11 +22,12 @@ _IGNORED = re.compile(
 _LOOKS_LIKE_YAML = re.compile(r"^(---|\{|[^\[\s=#;][^\s=]*:(\s|$))")
 
 
-def load(sources: Sequence[str]) -> Inventory:
+def load(sources: Sequence[str], evaluate: Evaluate | None = None) -> Inventory:
     """Read inventory sources in order; later ones win. A source is a file (INI, YAML, or executable), a
-    folder of such files, or a list of hosts with a comma in it ("web1,"). InventoryError."""
+    folder of such files, or a list of hosts with a comma in it ("web1,"). `evaluate(expression, variables)`
+    is what constructed inventories need. InventoryError."""
     inventory = Inventory()
-    inventory.read_again = partial(load, sources)
+    inventory.read_again = partial(load, sources, evaluate)
     for source in sources:
         path = Path(source)
         if "," in source and not path.exists():
@@ -33,7 +35,7 @@ def load(sources: Sequence[str]) -> Inventory:
             continue
         if not path.exists():
             raise InventoryError(f"there is no inventory at '{source}'", hint=_nearest(path))
-        _read(inventory, path)
+        _read(inventory, path, evaluate)
         inventory.folders.append(path if path.is_dir() else path.parent)
     inventory.source = None
     inventory.folders = list(dict.fromkeys(inventory.folders))
@@ -63,13 +65,13 @@ def _host_list(inventory: Inventory, source: str) -> None:
                 host.vars["ansible_port"] = port
 
 
-def _read(inventory: Inventory, path: Path) -> None:
+def _read(inventory: Inventory, path: Path, evaluate: Evaluate | None) -> None:
     if path.is_dir():
         entries = sorted(entry for entry in path.iterdir() if not _IGNORED.match(entry.name))
         if not entries:
             raise InventoryError(f"the inventory folder '{path}' holds no inventory file")
         for entry in entries:
-            _read(inventory, entry)
+            _read(inventory, entry, evaluate)
         return
     inventory.source = str(path.absolute())
     try:
@@ -81,10 +83,10 @@ def _read(inventory: Inventory, path: Path) -> None:
     elif path.suffix == ".toml":
         structured.read_toml(inventory, path)
     else:
-        _read_text(inventory, path, data)
+        _read_text(inventory, path, data, evaluate)
 
 
-def _read_text(inventory: Inventory, path: Path, data: bytes) -> None:
+def _read_text(inventory: Inventory, path: Path, data: bytes, evaluate: Evaluate | None) -> None:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -92,7 +94,7 @@ def _read_text(inventory: Inventory, path: Path, data: bytes) -> None:
     if text.startswith(yaml.VAULT_HEADER):
         text = vault.current().file(text, Mark(str(path), 1, 1))
     if path.suffix in _YAML or (not path.suffix and _first_line_is_yaml(text)):
-        structured.read_yaml(inventory, path)
+        structured.read_yaml(inventory, path, evaluate)
     else:
         ini.read(inventory, text, str(path))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from labctl import yaml
 from labctl.errors import InventoryError, Mark, did_you_mean
+from labctl.inventory import constructed
 from labctl.inventory.model import Inventory, LabSpec
 from labctl.inventory.names import expand
 from labctl.inventory.varfiles import read_data, trusted
@@ -16,8 +17,9 @@ _GROUP_KEYS = ("hosts", "children", "vars")
 _LAB_KEYS = ("plugin", "name", "nodes", "groups", "vars")
 
 
-def read_yaml(inventory: Inventory, path: Path) -> None:
-    """Add what a YAML inventory holds. InventoryError with line and column."""
+def read_yaml(inventory: Inventory, path: Path, evaluate: constructed.Evaluate | None = None) -> None:
+    """Add what a YAML inventory holds. `evaluate` is for constructed ones. InventoryError with line and
+    column."""
     data = read_data(path)
     start = Mark(str(path), 1, 1)
     if not data and (data is None or isinstance(data, yaml.Mapping)):
@@ -27,11 +29,15 @@ def read_yaml(inventory: Inventory, path: Path) -> None:
         raise InventoryError("an inventory is a mapping of groups", mark=yaml.mark_of(data, start))
     plugin = data.get("plugin")
     if isinstance(plugin, str):
+        if plugin in constructed.NAMES:
+            constructed.read(inventory, data, evaluate)
+            return
         if plugin not in ("lab", "labctl.lab"):
             raise InventoryError(
                 f"unknown inventory plugin '{plugin}'",
                 mark=data.value_mark("plugin"),
-                hint=did_you_mean(plugin, ["lab"]) or "labctl knows the plugin 'lab'",
+                hint=did_you_mean(plugin, ["lab", "constructed"])
+                or "labctl knows the plugins 'lab' and 'constructed'; a program can print what another would",
             )
         _lab(inventory, data, path)
         return
