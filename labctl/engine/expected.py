@@ -22,6 +22,9 @@ from labctl.task_types import Args
 
 # What packages and builds fill: a file that is not there yet may come with one of them.
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib64", "/opt", "/run", "/sbin", "/usr", "/var")
+_BRING_NOTHING = frozenset(
+    {"accounts", "cron", "groups", "hostname", "services", "sysctl", "systemd", "users"}
+)
 _MENTIONED = re.compile(r"(?<![\w./])/[\w.@%+-][\w.@%+/-]*")
 _WORD = re.compile(r"[\w.@+-]+")
 _ALWAYS_ACT = ("restarted", "reloaded")
@@ -47,10 +50,15 @@ class Effect:
                 return True
         return False
 
-    def may_bring(self, look: Look) -> bool:
-        """Whether a file that is not there yet may come with this, by its name."""
+    def may_bring(self, look: Look, *, concludes: bool) -> bool:
+        """Whether a file that is not there yet may come with this: by its name, or when a task concludes
+        something from its absence, by its place."""
+        if not look.absent:
+            return False
         named = {name for _kind, name in self.names}
-        return look.absent and not named.isdisjoint(look.path.split("/"))
+        fills = self.vague or any(kind not in _BRING_NOTHING for kind, _name in self.names)
+        placed = fills and concludes and any(below(look.path, top) for top in _SYSTEM)
+        return placed or not named.isdisjoint(look.path.split("/"))
 
     def may_explain(self, looks: Looks) -> bool:
         """Whether a failure may have its cause in this not being done yet."""
@@ -96,25 +104,24 @@ def _why(effects: list[Effect], args: Args, looks: Looks, result: Result) -> str
             said = result.values.get("msg", "it failed")
             return f"it fails as things are ({said}), but '{effect.task}' would change this host before"
         if found := _seen(effect, looks, concludes=not result.changed):
-            return f"{found} is what '{effect.task}' would change, and this dry run has not"
+            return found
     return None
 
 
 def _seen(effect: Effect, looks: Looks, *, concludes: bool) -> str | None:
-    """What a task has looked at that an effect is about. `concludes`: the task found nothing to do, which the
-    absence of a file may have told it."""
+    """Why what a task has looked at may be different by then. `concludes`: the task found nothing to do, which
+    the absence of a file may have told it."""
+    may = "may" if effect.vague or effect.words else "would"
     for look in looks.paths:
-        if effect.touches(look) or effect.may_bring(look):
-            return look.path
-        wide = effect.vague or bool(effect.names)
-        if wide and concludes and look.absent and any(below(look.path, top) for top in _SYSTEM):
-            return look.path
+        if effect.touches(look):
+            return f"{look.path} is what '{effect.task}' {may} change, and this dry run has not"
+        if effect.may_bring(look, concludes=concludes):
+            return f"{look.path} may come with '{effect.task}', which this dry run has not done"
     for kind, name in sorted(looks.names):
         if (kind, name) in effect.names or name in effect.words:
-            return f"'{name}'"
-    kinds = {kind for kind, _name in effect.names}
-    if whole := sorted(looks.surveys & kinds):
-        return f"what {whole[0]} there are"
+            return f"'{name}' is what '{effect.task}' {may} change, and this dry run has not"
+    if whole := sorted(looks.surveys & {kind for kind, _name in effect.names}):
+        return f"'{effect.task}' {may} change what {whole[0]} there are, and this dry run has not"
     return None
 
 

@@ -11,7 +11,20 @@ from labctl.errors import NodeError
 from labctl.node.api import Completed, Node, Stat
 
 # Functions that tell of a file itself; any other may have walked what lies below it.
-_SHALLOW = {("files", "look"), ("files", "stat"), ("files", "describe"), ("files_copy", "same")}
+_SHALLOW = {
+    *(("files", name) for name in ("look", "stat", "describe", "checksum", "contents", "real")),
+    *(("files_copy", name) for name in ("same", "look")),
+    ("files_stat", "stat"),
+    ("paths", "about"),
+}
+# What these say depends on nothing a task changes.
+_ABOUT_NOTHING = {
+    ("files", "expand"),
+    ("files", "umask"),
+    ("files", "matches"),
+    ("packages", "wait_for_locks"),
+}
+_SAME_KIND = {"identity": "accounts", "users": "accounts"}
 _NAMING = {"name", "names", "user", "group", "owner", "unit", "service", "package", "packages", "key"}
 
 
@@ -42,7 +55,10 @@ class Looks:
 
     def call(self, module: str, function: str, arguments: Mapping[str, Any], answer: Any) -> None:
         """A function of the node was asked."""
+        if (module, function) in _ABOUT_NOTHING or module == "jobs":
+            return
         found = False
+        kind = _SAME_KIND.get(module, module)
         for name, value in arguments.items():
             for text in _texts(value):
                 if is_path(text):
@@ -51,9 +67,9 @@ class Looks:
                     self.path(text, absent=absent, deep=(module, function) not in _SHALLOW)
                 elif name in _NAMING and text:
                     found = True
-                    self.names.add((module, text))
+                    self.names.add((kind, text))
         if not found:
-            self.surveys.add(module)
+            self.surveys.add(function if module == "inventories" else kind)
 
     def command(self, argv: list[str]) -> None:
         """A command was run that only reads."""
