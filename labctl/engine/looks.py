@@ -23,8 +23,9 @@ _ABOUT_NOTHING = {
     ("files", "umask"),
     ("files", "matches"),
     ("packages", "wait_for_locks"),
+    ("identity", "identity"),
 }
-_SAME_KIND = {"identity": "accounts", "users": "accounts"}
+_SAME_KIND = {"getent": "accounts"}
 _NAMING = {"name", "names", "user", "group", "owner", "unit", "service", "package", "packages", "key"}
 
 
@@ -73,12 +74,13 @@ class Looks:
 
     def command(self, argv: list[str]) -> None:
         """A command was run that only reads."""
-        self.surveys.add(argv[0])
+        kind = _SAME_KIND.get(argv[0], argv[0])
+        self.surveys.add(kind)
         for word in argv[1:]:
             if is_path(word):
                 self.path(word, deep=True)
             elif word and not word.startswith("-"):
-                self.names.add((argv[0], word))
+                self.names.add((kind, word))
 
 
 def is_path(value: object) -> bool:
