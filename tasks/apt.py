@@ -25,30 +25,67 @@ class Arguments(Args):
         doc="Packages: 'nfs-common', 'containerd=1.7.*' (a version, with wildcards), 'libc6:arm64'.",
         aliases=("pkg", "package"),
     )
-    deb: list[str] = arg([], doc="Package files on the node to install, with what they depend on.")
-    state: Literal["present", "latest", "absent", "installed", "removed"] = arg(
-        "present", doc="'latest' also upgrades what is installed."
+    deb: list[str] = arg(
+        [], doc="Package files on the node (or addresses) to install, with what they depend on."
     )
-    update_cache: bool = arg(False, doc="Fetch the package lists first.", aliases=("update-cache",))
+    state: Literal["present", "latest", "absent", "build-dep", "fixed", "installed", "removed"] = arg(
+        "present",
+        doc="'latest' also upgrades what is installed, 'build-dep' installs what a package is built with, "
+        "'fixed' mends broken dependencies.",
+    )
+    update_cache: bool | None = arg(
+        None,
+        doc="Fetch the package lists first (the default with `cache_valid_time`).",
+        aliases=("update-cache",),
+    )
+    update_cache_retries: int = arg(5, doc="How often to try that.")
+    update_cache_retry_max_delay: int = arg(12, doc="At most so many seconds between two tries.")
     cache_valid_time: int = arg(0, doc="Do not fetch lists younger than this many seconds.")
     install_recommends: bool | None = arg(
-        None, doc="Install recommended packages too (default: as apt is set)."
+        None,
+        doc="Install recommended packages too (default: as apt is set).",
+        aliases=("install-recommends",),
     )
-    default_release: str | None = arg(None, doc="Prefer this release ('trixie-backports').")
+    default_release: str | None = arg(
+        None, doc="Prefer this release ('trixie-backports').", aliases=("default-release",)
+    )
+    force: bool = arg(False, doc="Force what apt warns of: unsigned packages, downgrades, held packages.")
+    allow_unauthenticated: bool = arg(
+        False, doc="Install packages that are not signed.", aliases=("allow-unauthenticated",)
+    )
+    allow_downgrade: bool = arg(
+        False,
+        doc="Install an older version than there is.",
+        aliases=("allow-downgrade", "allow_downgrades", "allow-downgrades"),
+    )
+    allow_change_held_packages: bool = arg(False, doc="Change packages that are on hold.")
+    dpkg_options: str = arg("force-confdef,force-confold", doc="Options for dpkg, with commas between.")
+    policy_rc_d: int | None = arg(
+        None, doc="Exit status of policy-rc.d meanwhile (101: no service is started)."
+    )
+    autoclean: bool = arg(False, doc="Remove package files that can no longer be fetched.")
+    clean: bool = arg(False, doc="Remove all fetched package files.")
+    fail_on_autoremove: bool = arg(False, doc="Fail when packages would be removed automatically.")
+    force_apt_get: bool = arg(False, doc="Accepted: apt-get is what is always used.")
+    auto_install_module_deps: bool = arg(True, doc="Accepted: there is nothing to install.")
     only_upgrade: bool = arg(False, doc="Upgrade what is installed; install nothing new.")
     purge: bool = arg(False, doc="With 'absent': remove configuration files too.")
     autoremove: bool = arg(False, doc="Also remove packages nothing needs any more.")
     upgrade: Literal["no", "yes", "safe", "full", "dist"] = arg(
         "no", doc="Upgrade every package of the node; 'full' and 'dist' may remove some."
     )
-    lock_timeout: int = arg(120, doc="Seconds to wait for another user of apt or dpkg.")
+    lock_timeout: int = arg(60, doc="Seconds to wait for another user of apt or dpkg.")
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
-    wanted = [_Wanted.parse(name) for name in args.name]
+    wanted = _wanted(args, ctx)
+    if args.update_cache is None:
+        args.update_cache = args.cache_valid_time > 0
+    if args.force:
+        args.allow_unauthenticated = args.allow_downgrade = args.allow_change_held_packages = True
     removing = args.state in ("absent", "removed")
     latest = args.state == "latest"
-    values: dict[str, Any] = {"cache_updated": False, "packages": {}}
+    values: dict[str, Any] = {"cache_updated": False}
     before = _state(ctx, wanted, latest and not args.update_cache)
     changed = False
     stale = args.update_cache and _is_stale(before["lists_age"], args.cache_valid_time)
@@ -62,6 +99,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
         _upgrade(args),
         _removal(args, wanted, before) if removing else _installation(args, wanted, before, _debs(ctx, args)),
         ["autoremove", *(["--purge"] if args.purge else [])] if args.autoremove else None,
+        ["autoclean"] if args.autoclean else None,
+        ["clean"] if args.clean else None,
     ]
     for command in filter(None, commands):
         plan = _plan(ctx, args, command) if _must_simulate(ctx, command) else None
@@ -72,8 +111,14 @@ def run(args: Arguments, ctx: Context) -> Steps:
                 _what(command, wanted), lambda: None, unknown="the package lists would be fetched first"
             )
             continue
-        if plan is not None and not (plan["install"] or plan["remove"]):
+        if plan is not None and not (
+            plan["install"] or plan["remove"] or command[0] in ("autoclean", "clean")
+        ):
             continue
+        if command[0] in ("autoclean", "clean"):
+            found = ctx.node.call("packages", "cached", obsolete=command[0] == "autoclean")
+            if not found:
+                continue
         done = yield Change(
             _what(command, wanted),
             lambda command=command: _apt(ctx, args, command),
@@ -82,12 +127,28 @@ def run(args: Arguments, ctx: Context) -> Steps:
         )
         changed = True
         if done is not None:
-            values.update(rc=done.rc, stdout=done.text(), stderr=done.error_text())
-        if plan is not None:
-            values["planned"] = {"install": plan["install"], "remove": plan["remove"]}
-    after = _state(ctx, wanted, candidates=False) if changed and wanted and not ctx.check else before
-    values["packages"] = {name: about["version"] for name, about in after["packages"].items()}
+            values.update(stdout=done.text(), stderr=done.error_text())
+            if command[0] in ("upgrade", "dist-upgrade"):
+                values["msg"] = done.text()
+    if before["lists_age"] is not None:
+        values["cache_update_time"] = int(
+            time.time() - (0 if values["cache_updated"] else before["lists_age"])
+        )
     return {**values, "changed": changed}
+
+
+def _wanted(args: Arguments, ctx: Context) -> list[_Wanted]:
+    """The packages to manage; a name with a wildcard stands for all it matches."""
+    wanted = []
+    for text in args.name:
+        name, equals, version = text.partition("=")
+        if any(character in name for character in "*?[") and args.state != "build-dep":
+            installed = args.state in ("absent", "removed") or args.only_upgrade
+            names = ctx.node.call("packages", "matching", pattern=name.strip(), installed=installed)
+            wanted += [_Wanted.parse(one + equals + version) for one in names]
+        else:
+            wanted.append(_Wanted.parse(text))
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -139,13 +200,17 @@ def _installation(
     args: Arguments, wanted: list[_Wanted], before: dict[str, Any], debs: list[str]
 ) -> list[str] | None:
     latest = args.state == "latest"
+    if args.state == "build-dep":
+        return ["build-dep", *[w.text for w in wanted]] if wanted else None
     unmet = [
         w.text
         for w in wanted
         if not w.is_met(before["packages"][w.name], latest=latest)
         and not (args.only_upgrade and before["packages"][w.name]["version"] is None)
     ]
-    return ["install", *unmet, *debs] if unmet or debs else None
+    if unmet or debs or args.state == "fixed":
+        return ["install", *(["--fix-broken"] if args.state == "fixed" else []), *unmet, *debs]
+    return None
 
 
 def _removal(args: Arguments, wanted: list[_Wanted], before: dict[str, Any]) -> list[str] | None:
@@ -160,7 +225,12 @@ def _upgrade(args: Arguments) -> list[str] | None:
 
 def _must_simulate(ctx: Context, command: list[str]) -> bool:
     """Whether only apt itself knows if there is something to do, or the user wants to see all of it."""
-    return ctx.check or ctx.diff or command[0] in ("upgrade", "dist-upgrade", "autoremove")
+    return (
+        ctx.check
+        or ctx.diff
+        or command[0] in (*("upgrade", "dist-upgrade", "autoremove", "build-dep"),)
+        or "--fix-broken" in command
+    )
 
 
 def _is_stale(age: float | None, valid: int) -> bool:
@@ -173,18 +243,49 @@ def _plan(ctx: Context, args: Arguments, command: list[str]) -> dict[str, Any]:
 
 def _argv(args: Arguments, command: list[str]) -> list[str]:
     options = [f"DPkg::Lock::Timeout={args.lock_timeout}", "Dpkg::Use-Pty=0"]
-    options += ["Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold"]
+    options += [
+        f"Dpkg::Options::=--{word.strip().lstrip('-')}"
+        for word in args.dpkg_options.split(",")
+        if word.strip()
+    ]
     if args.install_recommends is not None:
         options.append(f"APT::Install-Recommends={'true' if args.install_recommends else 'false'}")
     if args.default_release:
         options.append(f"APT::Default-Release={args.default_release}")
     argv = ["apt-get", "-y", "-q", *(word for option in options for word in ("-o", option))]
-    if any("=" in word for word in command[1:]):
+    if args.allow_downgrade:
         argv.append("--allow-downgrades")
+    if args.allow_unauthenticated:
+        argv.append("--allow-unauthenticated")
+    if args.allow_change_held_packages:
+        argv.append("--allow-change-held-packages")
+    if args.fail_on_autoremove and command[0] in ("install", "upgrade", "dist-upgrade"):
+        argv.append("--no-remove")
+    if args.autoremove and command[0] in ("install", "remove", "purge", "upgrade", "dist-upgrade"):
+        argv.append("--auto-remove")
     return [*argv, *command]
 
 
 def _apt(ctx: Context, args: Arguments, command: list[str]) -> Any:
+    """Run apt-get, under the wanted policy-rc.d; package lists are tried several times."""
+    if command == ["update"]:
+        for attempt in range(1, args.update_cache_retries):
+            try:
+                return _locked(ctx, args, command)
+            except TaskFailed as error:
+                ctx.warn(f"{error.message}; attempt {attempt} of {args.update_cache_retries}")
+                ctx.wait(min(2**attempt, args.update_cache_retry_max_delay))
+        return _locked(ctx, args, command)
+    if args.policy_rc_d is None:
+        return _locked(ctx, args, command)
+    kept = ctx.node.call("packages", "set_policy", status=args.policy_rc_d)
+    try:
+        return _locked(ctx, args, command)
+    finally:
+        ctx.node.call("packages", "restore_policy", kept=kept)
+
+
+def _locked(ctx: Context, args: Arguments, command: list[str]) -> Any:
     """Run apt-get; once more when somebody else held a lock, after waiting for it."""
     argv = _argv(args, command)
     deadline = time.monotonic() + args.lock_timeout

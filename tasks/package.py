@@ -5,10 +5,24 @@ On Debian and Ubuntu, the systems labctl provisions, that is apt: see `apt` for 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from labctl.task_types import load
+from labctl.errors import TaskFailed
+from labctl.task_types import Context, Steps, arg, load
 
 _apt = load(Path(__file__).with_name("apt.py"))
-Arguments = _apt.arguments
-run = _apt.run
+_Apt: Any = _apt.arguments
+
+
+@dataclass(kw_only=True)
+class Arguments(_Apt):
+    use: str = arg("auto", doc="The package manager: auto or apt.")
+
+
+def run(args: Arguments, ctx: Context) -> Steps:
+    if args.use not in ("auto", "apt", "ansible.builtin.apt"):
+        raise TaskFailed(f"labctl has no package manager '{args.use}'", hint="use: apt")
+    steps: Steps = _apt.run(args, ctx)  # type: ignore[assignment]
+    return steps

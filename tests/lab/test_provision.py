@@ -97,7 +97,6 @@ def test_packages_come_stay_upgrade_and_go(do, node, repository):
     one = node("worker1")
     first = do("worker1", "apt", name="lt-one=1.*", update_cache=True)
     assert first.status is Status.CHANGED, first.values
-    assert first.values["packages"] == {"lt-one": "1.0"}
     assert one.read("/usr/share/lt-one/version") == b"1.0"
 
     trips = one.round_trips
@@ -111,13 +110,13 @@ def test_packages_come_stay_upgrade_and_go(do, node, repository):
         "lt-one 2.0\n",
     )
     assert one.read("/usr/share/lt-one/version") == b"1.0"
-    assert do("worker1", "apt", name="lt-one", state="latest").values["packages"] == {"lt-one": "2.0"}
+    assert do("worker1", "apt", name="lt-one", state="latest").status is Status.CHANGED
     assert do("worker1", "apt", name="lt-one", state="latest").status is Status.OK
 
     dry = do("worker1", "apt", name="lt-base", state="absent", check=True, diff=True)
     assert dry.diff[0]["before"] == "lt-base\nlt-one\n"
     gone = do("worker1", "apt", name="lt-base", state="absent")
-    assert (gone.status, gone.values["packages"]) == (Status.CHANGED, {"lt-base": None})
+    assert gone.status is Status.CHANGED
     assert do("worker1", "apt", name=["lt-one", "lt-base"], state="absent").status is Status.OK
 
 

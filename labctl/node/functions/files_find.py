@@ -105,7 +105,7 @@ def _aged(info: os.stat_result, wanted: Found) -> bool:
     if age is None:
         return True
     actual = wanted["now"] - float(getattr(info, "st_" + wanted["stamp"]))
-    return actual >= abs(age) if age >= 0 else actual <= abs(age)
+    return bool(actual >= abs(age) if age >= 0 else actual <= abs(age))
 
 
 def _sized(info: os.stat_result, size: Optional[int]) -> bool:

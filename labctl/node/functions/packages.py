@@ -161,3 +161,60 @@ def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:
         )
     except OSError as error:
         return subprocess.CompletedProcess(argv, 127, "", "%s: %s" % (argv[0], error.strerror))
+
+
+def matching(pattern: str, installed: bool) -> list[str]:
+    """The names of packages that match a glob: installed ones, or all that apt knows."""
+    import fnmatch
+
+    if installed:
+        try:
+            with open(_STATUS, encoding="utf-8", errors="replace") as stream:
+                text = stream.read()
+        except OSError:
+            return []
+        stanzas = [_fields(stanza) for stanza in text.split("\n\n")]
+        names = [one.get("Package", "") for one in stanzas if one.get("Status", "").endswith(" installed")]
+    else:
+        names = _run(["apt-cache", "pkgnames"]).stdout.split()
+    return sorted({name for name in names if fnmatch.fnmatchcase(name, pattern)})
+
+
+def cached(obsolete: bool) -> bool:
+    """Whether apt-get clean (or autoclean: `obsolete`) would remove package files."""
+    said = _run(["apt-get", "--simulate", "autoclean" if obsolete else "clean"]).stdout
+    if obsolete:
+        return "Del " in said
+    folder = "/var/cache/apt/archives"
+    return any(name.endswith(".deb") for place in (folder, folder + "/partial") for name in _names(place))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+_POLICY = "/usr/sbin/policy-rc.d"
+
+
+def set_policy(status: int) -> str | None:
+    """Let package scripts start no service but as `status` says (101: none). Returns the file there was."""
+    kept = None
+    if os.path.exists(_POLICY):
+        with open(_POLICY, encoding="utf-8", errors="surrogateescape") as stream:
+            kept = stream.read()
+    with open(_POLICY, "w", encoding="utf-8") as stream:
+        stream.write("#!/bin/sh\nexit %d\n" % status)
+    os.chmod(_POLICY, 0o755)
+    return kept
+
+
+def restore_policy(kept: str | None) -> None:
+    """Undo `set_policy`."""
+    if kept is None:
+        os.unlink(_POLICY)
+        return
+    with open(_POLICY, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(kept)
