@@ -5,6 +5,7 @@ beside it. The first line may set Jinja2's options: `#jinja2: lstrip_blocks: Tru
 Returns what `copy` returns.
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +59,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
     text = _render(args, ctx, source, path)
     try:
         content = Content.of(text.encode(args.output_encoding))
+        content = dataclasses.replace(content, sealed=vault.is_encrypted_file(source))
     except (LookupError, UnicodeEncodeError) as error:
         raise TaskFailed(f"{args.src} cannot be written as {args.output_encoding}: {error}") from None
     if stat is not None and not args.force:

@@ -17,22 +17,25 @@ from labctl.node.api import Node, Stat
 from labctl.task_types import Change, Context
 
 SHOWN = 128 << 10  # bytes of a file that a diff shows
+_SEALED = "(decrypted from Ansible Vault)\n"
 IN_MEMORY = 8 << 20  # a larger local file is streamed
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file shall hold: bytes, or a local file of any size. `checksum` is its sha1."""
+    """What a file shall hold: bytes, or a local file of any size. `checksum` is its sha1. `sealed`: it came out
+    of a vault, so no diff shows it."""
 
     data: bytes | Path
     checksum: str
     size: int
+    sealed: bool = False
 
     @classmethod
     def of(cls, data: bytes | Path, *, decrypt: bool = False) -> Content:
         """`decrypt`: a file that is encrypted with Ansible Vault holds its clear text. VaultError."""
         if decrypt and isinstance(data, Path) and (clear := vault.opened(data)) is not None:
-            data = clear
+            return dataclasses.replace(cls.of(clear), sealed=True)
         if isinstance(data, bytes):
             return cls(data, hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data))
         size = data.stat().st_size
@@ -118,6 +121,8 @@ def place(
         old, new = before(ctx, stat) or "", shown(content.head())
         if manner.secret is not None:
             old, new = "", manner.secret
+        elif content.sealed:
+            old, new = "", _SEALED
         kept = yield Change(
             f"content of {path}" if stat else f"new file {path}",
             lambda: _put(ctx, path, content, wanted, stat, manner),

@@ -138,3 +138,20 @@ def test_the_environment_of_raw_is_on_no_command_line() -> None:
     assert done.stdout.decode() == "".join(f"{value}|" for value in values.values()) + "own input\n0\n"
     assert exported.with_environment("x", {}) == "x"
     assert exported.lines({}) == b""
+
+
+def test_a_diff_does_not_show_a_file_that_was_decrypted(play, keyring) -> None:
+    play.write("files/key.pem", encrypt(b"-----BEGIN KEY-----\n", b"the vault's password"))
+    play.write("templates/t.j2", encrypt(b"key of {{ inventory_hostname }}\n", b"the vault's password"))
+    ran = play(
+        "- hosts: a\n  gather_facts: false\n  tasks:\n"
+        "    - {name: one, copy: {src: key.pem, dest: /key.pem}}\n"
+        "    - {name: two, template: {src: t.j2, dest: /t}}\n",
+        hosts="a",
+        diff=True,
+    )
+    assert ran.connections.nodes["a"].read("/key.pem") == b"-----BEGIN KEY-----\n"
+    assert ran.connections.nodes["a"].read("/t") == b"key of a\n"
+    for text in ("BEGIN KEY", "key of a"):
+        assert text not in everywhere(ran, play)
+    assert "decrypted from Ansible Vault" in everywhere(ran, play)
