@@ -235,6 +235,8 @@ def _modify(args: Arguments, ctx: Context, found: dict[str, Any]) -> Steps:
     if args.expires is not None and not args.local:
         old = shadow.get("expires")
         was = "never" if old is None or old < 0 else _date(old * 86400)
+        if account["shadow"] is None:  # no such line yet: usermod makes one
+            was = "nothing"
         new = "never" if args.expires < 0 else _date(args.expires)
         differs("expires", was, new, "-e", "" if new == "never" else new)
     if (days := args.password_expire_account_disable) is not None:
