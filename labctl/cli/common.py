@@ -98,7 +98,7 @@ def add_output(parser: argparse.ArgumentParser, choices: Sequence[str] = OUTPUTS
         "--verbose",
         action="count",
         default=0,
-        help="more: results (-v), where tasks stand (-vv), also of loops (-vvv), connections (-vvvv)",
+        help="more: results (-v), where tasks stand and what they notify (-vv); up to -vvvv as debug asks",
     )
     parser.add_argument(
         "--output",
