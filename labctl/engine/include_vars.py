@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from labctl import configuration
 from labctl.errors import PlaybookError, did_you_mean
 from labctl.playbook.tree import Task
 from labctl.task_types import to_bool
@@ -16,16 +17,35 @@ from labctl.variables import Scope, load_vars_file
 _ENDINGS = ("yaml", "yml", "json")
 
 
-def read(task: Task, scope: Scope) -> dict[str, Any]:
-    """The variables an `include_vars` task names, under its `name` when it has one. PlaybookError."""
+def read(task: Task, scope: Scope) -> tuple[dict[str, Any], list[str]]:
+    """The variables an `include_vars` task names, under its `name` when it has one, and the files they are
+    from. PlaybookError."""
     given = {key: scope.render(value, task.arg_mark(key)) for key, value in task.args.items()}
-    merged: dict[str, Any] = {}
     if folder := given.get("dir"):
-        for path in _files(_folder(str(folder), task), given):
-            merged |= load_vars_file(path)
+        paths = list(_files(_folder(str(folder), task), given))
     else:
-        merged |= load_vars_file(_file(str(given.get("file") or ""), task))
-    return {str(given["name"]): merged} if given.get("name") else merged
+        paths = [_file(str(given.get("file") or ""), task)]
+    behaviour = given.get("hash_behaviour") or configuration.current().text("hash_behaviour") or "replace"
+    merge = behaviour == "merge"
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _merged(merged, load_vars_file(path)) if merge else merged | load_vars_file(path)
+    if given.get("name"):
+        merged = {str(given["name"]): merged}
+    if merge:
+        known = {name: scope[name] for name in merged if name in scope}
+        merged = {name: _merged(known, merged)[name] for name in merged}
+    return merged, [str(path.resolve()) for path in paths]
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged to any depth; whatever else `above` has replaces what is below."""
+    found = dict(below)
+    for name, value in above.items():
+        old = found.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        found[name] = _merged(old, value) if both and old is not None else value
+    return found
 
 
 def _bases(task: Task) -> list[Path]:

@@ -28,7 +28,7 @@ _GATHER = ("gather_subset", "gather_timeout", "fact_path")
 def run(shared: Run, play: Play) -> bool:
     """Run a play; False when nothing may run after it."""
     shared.enter_playbook(play.dir)
-    hosts = _hosts(shared, play)
+    matched, hosts = _hosts(shared, play)
     title = _title(shared, play)
     shared.bus.emit(
         Kind.PLAY_START,
@@ -40,6 +40,7 @@ def run(shared: Run, play: Play) -> bool:
     if not hosts:
         return True
     scopes = Scopes(shared, play, hosts)
+    scopes.matched = [state.name for state in matched]
     _prompt(shared, play, scopes)
     for batch in _batches(play, hosts, scopes):
         scopes.batch = batch
@@ -57,8 +58,9 @@ def _title(shared: Run, play: Play) -> str:
         return play.title()
 
 
-def _hosts(shared: Run, play: Play) -> list[HostState]:
-    """The play's hosts that have not failed in an earlier play."""
+def _hosts(shared: Run, play: Play) -> tuple[list[HostState], list[HostState]]:
+    """The play's hosts as the inventory has them, and in the play's order those that have not failed in an
+    earlier play."""
     known = Scope(shared.templar, [play.play_vars(), shared.options.extra_vars])
     pattern = known.render(play.hosts, play.mark_of("hosts"))
     known_gaps = {message for message, _mark in shared.inventory.warnings}
@@ -88,7 +90,7 @@ def _hosts(shared: Run, play: Play) -> list[HostState]:
             random.shuffle(alive)
         case _:
             pass
-    return alive
+    return states, alive
 
 
 def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
@@ -107,9 +109,11 @@ def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
         elif "default" in prompt:
             answers[name] = prompt["default"]
         else:
-            answers[name] = None
+            answers[name] = "None"
             mark = yaml.mark_of(prompt, play.mark)
-            message = f"'{name}' must be asked for, and this is no terminal: it is empty (-e {name}=… gives it)"
+            message = (
+                f"'{name}' must be asked for, and this is no terminal: it is None (-e {name}=… gives it)"
+            )
             shared.bus.emit(Kind.WARNING, message=message, mark=str(mark))
     scopes.prompted = answers
 

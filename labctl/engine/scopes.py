@@ -27,6 +27,9 @@ class Scopes:
         self.run = run
         self.play = play
         self.everyone = everyone
+        self.matched = [
+            state.name for state in everyone
+        ]  # those that failed before too, as the inventory has them
         self.batch: Sequence[HostState] = everyone
         self.files: dict[str, dict[str, Any]] = {}
         self.prompted: dict[str, Any] = {}
@@ -80,7 +83,6 @@ class Scopes:
             "ansible_inventory_sources": [_place(source) for source in run.inventory_sources],
             "ansible_playbook_python": sys.executable,
             "ansible_version": {"full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0"},
-            "ansible_play_hosts_all": [state.name for state in self.everyone],
             "playbook_dir": str(self.play.dir.resolve()),
             "run_dir": str(run.run_dir),
             "labctl_version": __version__,
@@ -107,6 +109,7 @@ class Scopes:
 
     def _magic(self, state: HostState, node: Keywords) -> dict[str, Any]:
         host = self.run.inventory.host(state.name)
+        living = {member.name for member in self.everyone if member.alive}
         magic: dict[str, Any] = {
             "inventory_hostname": state.name,
             "inventory_hostname_short": state.name.split(".")[0],
@@ -114,7 +117,8 @@ class Scopes:
             "hostvars": self._hostvars,
             "groups": self.run.inventory.memberships(),
             "ansible_play_batch": [member.name for member in self.batch if member.alive],
-            "ansible_play_hosts": [member.name for member in self.everyone if member.alive],
+            "ansible_play_hosts": [name for name in self.matched if name in living],
+            "ansible_play_hosts_all": self.matched,
             "ansible_facts": {_short(name): value for name, value in state.facts.items()},
         }
         magic["play_hosts"] = magic["ansible_play_batch"]

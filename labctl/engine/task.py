@@ -247,11 +247,12 @@ class HostTask:
     def _execute(self, scope: Scope) -> Result:
         task = self.task
         if task.action == "include_vars":
-            variables = include_vars.read(task, scope)
+            variables, files = include_vars.read(task, scope)
             self._made |= variables
             self.outcome.included = True
             self.outcome.variables |= variables
-            return Result(Status.OK, {"ansible_facts": variables, "changed": False})
+            values = {"ansible_facts": variables, "ansible_included_var_files": files, "changed": False}
+            return Result(Status.OK, values)
         if task.task_type is None:
             raise PlaybookError(f"'{task.action}' cannot stand here", mark=task.mark)
         execution = Execution(self.scopes, self.step, self.state, self.outcome)

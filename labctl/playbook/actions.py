@@ -41,6 +41,7 @@ ENGINE_ARGUMENTS: dict[str, tuple[str, ...]] = {
         "ignore_files",
         "extensions",
         "ignore_unknown_extensions",
+        "hash_behaviour",
     ),
     "meta": ("action",),
 }

@@ -196,6 +196,8 @@ class Task(Repeatable):
     def label(self) -> str:
         """What listings and the console call it: "role : name", or the action where it has no name."""
         name = self.name or self.action
+        if not self.name and self.action == "include_role":
+            name = f"{name} : {self.args.get('name') or self.args.get('role')}"
         return f"{self.role.name} : {name}" if self.role else name
 
 
