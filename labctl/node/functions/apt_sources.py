@@ -54,10 +54,10 @@ def look(line: str, state: str, filename: Optional[str] = None) -> Found:
     name = filename or name_of(line)
     name = name if name.endswith(".list") else name + ".list"
     path = name if name.startswith("/") else os.path.join(_FOLDER, name)
-    text = files.get(path)
-    before = text or ""
+    there = files.get(path)
+    before = there or ""
     before += "\n" if before and not before.endswith("\n") else ""
-    return _answer([{"path": path, "before": text, "after": before + wanted + "\n"}])
+    return _answer([{"path": path, "before": there, "after": before + wanted + "\n"}])
 
 
 def _without(files: Dict[str, str], wanted: str) -> List[Found]:
