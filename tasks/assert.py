@@ -23,16 +23,10 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
-    for expression in args.that if isinstance(args.that, list) else [args.that]:
-        value = _value(expression, ctx)
-        if not isinstance(value, bool):
-            raise TaskFailed(
-                f"'{expression}' must be true or false, and is {value!r}",
-                mark=mark_of(expression, ctx.mark),
-                hint="compare it, or use a test: == …, is defined, | length > 0, | bool",
-            )
-        if not value:
-            found: dict[str, Any] = {"assertion": str(expression), "evaluated_to": False}
+    scope: Any = ctx.variables
+    for expression in _expressions(args.that, ctx):
+        if not scope.condition(expression, mark_of(expression, ctx.mark)):
+            found: dict[str, Any] = {"assertion": expression, "evaluated_to": False}
             if isinstance(args.fail_msg, list):
                 return {"failed": True, "msg": args.fail_msg, "changed": False, **found}
             said = "Assertion failed" if args.fail_msg is None else str(args.fail_msg)
@@ -40,10 +34,12 @@ def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     return {"msg": args.success_msg or "All assertions passed", "changed": False}
 
 
-def _value(expression: Any, ctx: Context) -> Any:
-    if not isinstance(expression, str):
-        return expression
-    if is_template(expression):
-        text = ctx.template(expression)
-        return {"True": True, "False": False}.get(text, text)
-    return ctx.evaluate(expression)
+def _expressions(that: Any, ctx: Context) -> list[Any]:
+    """The single expressions; a template may stand for a list of values."""
+    if isinstance(that, list):
+        return that
+    if isinstance(that, str) and is_template(that) and that.strip().startswith("{{"):
+        found: Any = ctx.template(that)
+        if isinstance(found, list) and all(isinstance(value, bool) for value in found):
+            return found
+    return [that]

@@ -36,8 +36,9 @@ def run(args: Arguments, ctx: Context) -> Steps:
     argv = list(args.argv) if args.argv is not None else commands.words(args.cmd or "")
     if not argv:
         raise TaskFailed("the command is empty")
+    said = f"the parameter 'executable' is no longer supported with 'command': not using '{args.executable}'"
     if args.executable:
-        ctx.warn(f"'command' runs no shell: '{args.executable}' is not used")
+        ctx.warn(said)
     stdin = args.stdin or ""
     if args.stdin is not None and args.stdin_add_newline:
         stdin += "\n"
@@ -56,8 +57,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
             removes=removes,
         )
 
-    return (
-        yield from commands.run(
-            ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends, chdir=args.chdir
-        )
+    values = yield from commands.run(
+        ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends, chdir=args.chdir
     )
+    return {**values, "warnings": [said]} if args.executable else values
