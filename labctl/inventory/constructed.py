@@ -12,7 +12,7 @@ from labctl.inventory.model import Host, Inventory
 Evaluate = Callable[[str, Mapping[str, Any]], Any]
 
 NAMES = ("constructed", "ansible.builtin.constructed")
-_KEYS = ("plugin", "strict", "compose", "groups", "keyed_groups", "use_vars_plugins", "use_extra_vars")
+_KEYS = ("plugin", "strict", "compose", "groups", "keyed_groups", "use_vars_plugins", "leading_separator")
 _KEYED = ("key", "prefix", "separator", "parent_group", "default_value", "trailing_separator")
 
 
@@ -40,6 +40,7 @@ class _Reader:
         self._inventory = inventory
         self._evaluate = evaluate
         self._strict = data.get("strict") is True
+        self._leading = data.get("leading_separator") is not False
         self._beside = data.get("use_vars_plugins") is True
         self._compose = _part(data, "compose", dict)
         self._groups = _part(data, "groups", dict)
@@ -89,7 +90,7 @@ class _Reader:
         separator = str(entry.get("separator", "_"))
         prefix = "".join(str(value) for value in self._text(entry.get("prefix", ""), variables))
         for name in _names(entry, key, separator):
-            group = f"{prefix}{separator}{name}"
+            group = f"{prefix}{separator}{name}" if prefix or self._leading else name
             self._inventory.add_host(host.name, group)
             if entry.get("parent_group"):
                 for parent in self._text(entry["parent_group"], variables):
