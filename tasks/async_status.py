@@ -37,5 +37,6 @@ def _clean_up(jid: str, folder: str, ctx: Context) -> dict[str, Any]:
         return {**values, "erased": found["path"]}
     found = ctx.node.call("jobs", "clean_up", folder=folder, jid=jid)
     if not found["found"]:
-        raise TaskFailed("could not find job", **{**values, "started": True, "finished": True})
+        there = {"erased": found["path"], "started": True, "finished": True}
+        raise TaskFailed("could not find job", **{**values, **there})
     return {**values, "erased": found["path"]}

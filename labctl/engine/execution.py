@@ -13,7 +13,7 @@ from labctl.engine.results import Result
 from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline
 from labctl.engine.state import HostState, Step
-from labctl.errors import PlaybookError
+from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task
 from labctl.task_types import VARIABLE, Args, TaskType, describe
 from labctl.variables import Scope
@@ -43,7 +43,8 @@ class Execution:
         if target:
             frame = self.step.frame.inside(params) if params else self.step.frame
             host_scope = self.scopes.scope(self.run.target(target), task, frame)
-            scope = scope.over({"ansible_delegated_vars": {target: host_scope}})
+            seen = host_scope.over({"inventory_hostname": self.state.name})
+            scope = scope.over({"ansible_delegated_vars": {target: seen}, **_connection(host_scope)})
         context = self._context(scope, host_scope, target or self.state.name)
         args = self._arguments(task_type, scope)
         context.secrets = outcome.secrets
@@ -113,6 +114,18 @@ class Execution:
             if _is_secret(task_type, name) and value not in (None, "")
         }
         return task_type.bind({**values, **raw}, task.arg_mark)
+
+
+def _connection(scope: Scope) -> dict[str, Any]:
+    """How the host a task is delegated to is reached: such a task sees that, not how its own host is."""
+    found: dict[str, Any] = {}
+    for name in ("ansible_host", "ansible_port", "ansible_user", "ansible_connection"):
+        try:
+            if name in scope:
+                found[name] = scope[name]
+        except LabctlError:  # a template that makes no sense there is said when it is used
+            continue
+    return found
 
 
 def _canonical(task_type: TaskType, given: Mapping[str, Any]) -> dict[str, Any]:
