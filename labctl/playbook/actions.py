@@ -58,6 +58,8 @@ META_ACTIONS = (
     "reset_connection",
 )
 
+_TO_THE_LETTER = ("shell", "raw")  # their command lines keep the newline at their end
+
 
 @dataclass(frozen=True)
 class Action:
@@ -241,6 +243,8 @@ class _Arguments:
                 self.problems.locate(raw, error.offset) or mark,
             )
             return
+        if not pairs and self.action.rsplit(".", 1)[-1] in _TO_THE_LETTER:
+            text = raw
         for pair in pairs:
             at = self.problems.locate(raw, pair.value_start) or mark
             if pair.name in arguments:
