@@ -101,10 +101,12 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 def version(
     value: Any, other: Any, operator: str = "eq", strict: bool | None = None, version_type: str | None = None
 ) -> bool:
-    if not value or not other:
-        raise VariableError("'is version': a version must not be empty")
+    if not value:
+        raise VariableError("'is version': Input version value cannot be empty")
+    if not other:
+        raise VariableError("'is version': Version parameter to compare against cannot be empty")
     if strict is not None and version_type is not None:
-        raise VariableError("'is version': 'strict' and 'version_type' exclude each other")
+        raise VariableError("'is version': Cannot specify both 'strict' and 'version_type'")
     if operator not in _OPERATORS:
         raise VariableError(f"'is version': unknown operator '{operator}'", hint=" ".join(_OPERATORS))
     kind = version_type or ("strict" if strict else "loose")

@@ -84,7 +84,7 @@ def unique(
     environment: Environment, items: Any, case_sensitive: bool | None = None, attribute: Any = None
 ) -> list[Any]:
     """`'A'` and `'a'` are one unless `case_sensitive`."""
-    values = as_list(items, "unique")
+    values = elements(items, "unique")
     try:
         return list(do_unique(environment, values, case_sensitive=bool(case_sensitive), attribute=attribute))
     except TypeError as error:

@@ -41,7 +41,7 @@ def split_url(url: str, query: str = "") -> Any:
     if not query:
         return found
     if query not in found:
-        raise VariableError(f"urlsplit: a URL has no part '{query}'", hint=did_you_mean(query, names))
+        raise VariableError(f"urlsplit: unknown URL component: {query}", hint=did_you_mean(query, names))
     return found[query]
 
 
