@@ -34,11 +34,10 @@ class _Include:
 
 
 def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState]) -> None:
-    """Work out what each host includes, then walk each different include with its hosts. With run_once
-    `acting` is one host and decides for all `hosts`."""
+    """Work out what each host includes, then walk each different include with its hosts (with run_once that
+    one host alone, as in Ansible)."""
     found: list[_Include] = []
     for host in acting:
-        members = hosts if len(acting) < len(hosts) else [host]
         try:
             wanted = _of_host(flow, step.task, host, step.frame)
         except LabctlError as error:
@@ -48,7 +47,7 @@ def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState])
             flow.record(step, host, Outcome(wanted))
             continue
         for arguments, params in wanted:
-            _add(found, arguments, params, members)
+            _add(found, arguments, params, [host])
     flow.after(step, acting, hosts)
     loaded: dict[str, list[Entry]] = {}
     for include in found:

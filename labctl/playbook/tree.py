@@ -313,9 +313,8 @@ class Play(Keywords):
         )
 
     def play_vars(self) -> dict[str, Any]:
-        """`vars` of the play over those of the `import_playbook` around it."""
-        nodes = reversed([*self.ancestors()])
-        return {name: value for node in nodes for name, value in node.vars.items()}
+        """`vars` of the play, under those of the `import_playbook` around it."""
+        return {name: value for node in self.ancestors() for name, value in node.vars.items()}
 
     def sections(self) -> list[tuple[Section, list[Entry]]]:
         """What runs, in order; handlers are flushed after pre_tasks, after roles and tasks together, and

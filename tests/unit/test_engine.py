@@ -513,7 +513,7 @@ def test_prompts_are_asked_unless_given(play):
     )
     assert ran.value("one")["text"] == ["this", "d", "extra"]
     assert asked == [("Which", False), ("q", True)]
-    assert play(text, extra_vars={"e": "extra"}).value("one")["text"] == [None, "d", "extra"]
+    assert play(text, extra_vars={"e": "extra"}).value("one")["text"] == ["None", "d", "extra"]
 
 
 def test_two_playbooks_share_facts_and_recap(play):

@@ -227,7 +227,7 @@ def test_imported_playbooks_hand_down_when_tags_and_vars(book) -> None:
     (task,) = first.tasks
     assert task.conditions() == ["c", "own"]
     assert task.all_tags() == ["t"]
-    assert first.play_vars() == {"x": "own", "y": 1, "z": 1}
+    assert first.play_vars() == {"x": "import", "y": 1, "z": 1}
     assert second.conditions() == []
 
 
