@@ -112,7 +112,7 @@ def _tar(source: str, dest: str, option: List[str], wanted: Found) -> tuple[List
     if listing.returncode:
         raise ValueError(listing.stderr.strip() or "tar cannot read it")
     names = [_unescaped(line) for line in listing.stdout.splitlines() if line]
-    names = [name for name in names if name.startswith("/") or name != "."]
+    names = [name.lstrip("/") for name in names if name.strip("/")]
     owners = [
         *(["--owner=" + str(wanted["owner"])] if wanted["owner"] else []),
         *(["--group=" + str(wanted["group"])] if wanted["group"] else []),
@@ -120,6 +120,8 @@ def _tar(source: str, dest: str, option: List[str], wanted: Found) -> tuple[List
     said = _run([tar, "--diff", "-C", dest, *words, *owners, "-f", source, *wanted["include"]])
     different = []
     for line in (said.stdout + said.stderr).splitlines():
+        if line.startswith((tar + ": Removing", tar + ": : Warning")):  # the name that was stripped away
+            continue
         name, colon, problem = line.partition(": ")
         problem = problem.strip()
         if not colon or _harmless(problem, wanted):
@@ -189,8 +191,9 @@ def attributes(source: str, dest: str, names: Sequence[str], apply: bool = True,
     tops = {name.split("/")[0] for name in names if "/" in name}
     wrong: List[str] = []
     for name in [*names, *sorted(tops)]:
-        path = os.path.join(dest, name)
-        if os.path.lexists(path):
+        path = os.path.normpath(os.path.join(dest, name))
+        below = path == os.path.normpath(dest) or path.startswith(dest.rstrip("/") + "/")
+        if below and os.path.lexists(path):  # never what an archive names outside of `dest`
             wrong += files.attributes(
                 path, wanted["mode"], wanted["owner"], wanted["group"], follow=False, apply=apply
             )
