@@ -82,7 +82,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
         return values
     if missing := [name for name, known in found["groups"].items() if known is None]:
         if not ctx.check:
-            raise TaskFailed(f"Group {missing[0]} does not exist", name=args.name)
+            raise TaskFailed(f"Group {missing[0]} does not exist")
         reason = f"there is no group {missing[0]} before this run"
         yield Change(f"user {args.name}", lambda: None, unknown=reason)
         return values
