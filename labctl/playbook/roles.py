@@ -120,7 +120,7 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
         mark=mark,
         parent=parent,
         marks=call.marks,
-        name=path.name,
+        name=path.name if Path(name).expanduser().is_absolute() else name,
         path=path,
         params=call.params,
         **call.values,
