@@ -127,7 +127,7 @@ def _tar(source: str, dest: str, option: List[str], wanted: Found) -> tuple[List
         if not colon or _harmless(problem, wanted):
             continue
         different.append(line[5:] if line.startswith("tar: ") else name)
-    if said.returncode and not said.stdout and not different:
+    if said.returncode and not (said.stdout or different or "Warning" in said.stderr):
         raise ValueError(said.stderr.strip())
     return names, different
 
@@ -188,7 +188,7 @@ def attributes(source: str, dest: str, names: Sequence[str], apply: bool = True,
     del source
     if wanted["mode"] is None and wanted["owner"] is None and wanted["group"] is None:
         return []
-    tops = {name.split("/")[0] for name in names if "/" in name}
+    tops = {name.split("/")[0] for name in names if "/" in name} - {"", ".."}
     wrong: List[str] = []
     for name in [*names, *sorted(tops)]:
         path = os.path.normpath(os.path.join(dest, name))
