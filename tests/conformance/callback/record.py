@@ -29,7 +29,8 @@ class CallbackModule(CallbackBase):
         self._record(result, "skipped")
 
     def v2_runner_on_unreachable(self, result):
-        self._record(result, "unreachable")
+        ignored = getattr(result._task, "ignore_unreachable", None)
+        self._record(result, "ignored" if ignored else "unreachable")
 
     def _record(self, result, status):
         record = {
