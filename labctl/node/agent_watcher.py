@@ -61,10 +61,9 @@ def _tell(report: int) -> None:
 def _run(job: dict[str, Any], report: int, outputs: list[str]) -> dict[str, Any]:
     private = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     begun = dt.datetime.now()
-    with (
-        open(os.open(outputs[0], private, 0o600), "rb") as out,
-        open(os.open(outputs[1], private, 0o600), "rb") as err,
-    ):
+    out = open(os.open(outputs[0], private, 0o600), "rb")  # noqa: SIM115 - one `with` for two needs Python 3.9
+    err = open(os.open(outputs[1], private, 0o600), "rb")  # noqa: SIM115
+    with out, err:
         command = subprocess.Popen(
             job["argv"],
             stdin=subprocess.PIPE if job["stdin"] else subprocess.DEVNULL,
