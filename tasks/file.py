@@ -179,8 +179,8 @@ def _link(args: Arguments, ctx: Context, path: str, wanted: Attributes, *, hard:
     if managed is not None:
         yield from wanted.changes(ctx.node, managed, follow=args.follow)
         yield from _times(args, ctx, managed, "preserve")
-    elif not hard:
-        return {**values, "state": "absent"}  # as Ansible calls a link to nothing
+    if there is None and not hard:
+        return values  # Ansible describes no link to nothing
     return {**values, **properties(stat)}
 
 

@@ -65,7 +65,9 @@ def _clean(value: Any, dropped: frozenset[str], folder: str) -> Any:
             if key not in dropped
             and not str(key).startswith("_ansible_")
             and not (key in _DEFAULTS and item == _DEFAULTS[key])
-            and not (isinstance(item, str) and "/ansible-tmp-" in item)  # where its modules were put
+            and not (
+                isinstance(item, str) and re.search("/ansible-(tmp|local)-", item)
+            )  # where its modules were put
         }
     if isinstance(value, list):
         return [_clean(item, dropped, folder) for item in value]
