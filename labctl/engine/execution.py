@@ -15,7 +15,7 @@ from labctl.engine.session import Deadline
 from labctl.engine.state import HostState, Step
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task
-from labctl.task_types import VARIABLE, Args, TaskType, describe
+from labctl.task_types import VARIABLE, Args, TaskType, arguments_of, describe
 from labctl.variables import Scope
 
 
@@ -45,6 +45,7 @@ class Execution:
             host_scope = self.scopes.scope(self.run.target(target), task, frame)
             seen = host_scope.over({"inventory_hostname": self.state.name})
             scope = scope.over({"ansible_delegated_vars": {target: seen}, **_connection(host_scope)})
+        task_type = self._named(task_type, scope)
         context = self._context(scope, host_scope, target or self.state.name)
         args = self._arguments(task_type, scope)
         context.secrets = outcome.secrets
@@ -63,6 +64,15 @@ class Execution:
         return self.run.expected.judge(
             machine, self.step.label, args, context.looks, result, harmless=harmless
         )
+
+    def _named(self, task_type: TaskType, scope: Scope) -> TaskType:
+        """The task type itself, where the playbook has a template for its name."""
+        if task_type.expression is None:
+            return task_type
+        name = scope.template(task_type.expression).strip()
+        actual = self.run.registry.get(name, task_type.expression.mark)
+        self.outcome.action = actual.name
+        return actual
 
     def _async(self, scope: Scope) -> Async | None:
         task = self.step.task
@@ -94,6 +104,8 @@ class Execution:
     def _arguments(self, task_type: TaskType, scope: Scope) -> Args:
         task = self.step.task
         given = {name: value for name, value in task.args.items() if name != VARIABLE}
+        if self.outcome.action:
+            given = arguments_of(task_type, given)
         if VARIABLE in task.args:
             variable = scope.render(task.args[VARIABLE], task.arg_mark(VARIABLE))
             if not isinstance(variable, Mapping):

@@ -224,7 +224,7 @@ class Flow:
             host=host.name,
             status=str(status),
             seconds=round(result.seconds, 6),
-            action=step.task.action,
+            action=outcome.action or step.task.action,
             **hide(data, outcome.secrets),
         )
 

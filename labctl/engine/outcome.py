@@ -15,7 +15,7 @@ class Outcome:
     """What a task made of one host, to be applied to its state in the main thread. `notify` holds the
     handlers' names, `facts` go to ansible_facts, `variables` to set_fact's place (include_vars' own when
     `included`). `target`: the host it was delegated to; `elsewhere`: facts and variables for such hosts
-    (delegate_facts). `lasting`: it left something behind in the run itself, a running collector for example.
+    (delegate_facts). `action`: what a template in its place has named. `lasting`: it left something behind in the run itself, a running collector for example.
     `past`: it is that of an earlier run (--resume), and nothing was done now."""
 
     result: Result
@@ -27,6 +27,7 @@ class Outcome:
     variables: dict[str, Any] = field(default_factory=dict)
     included: bool = False
     target: str | None = None
+    action: str | None = None
     lasting: bool = False
     past: bool = False
     elsewhere: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)

@@ -309,7 +309,7 @@ class HostTask:
             status=str(status),
             label=hide(label, self.outcome.secrets),
             result=self._shown(result),
-            action=self.task.action,
+            action=self.outcome.action or self.task.action,
             seconds=result.seconds,
             **data,
         )

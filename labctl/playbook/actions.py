@@ -12,7 +12,7 @@ from labctl.playbook import keyvalue, keywords
 from labctl.playbook.kinds import is_template
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import ENGINE_ACTIONS
-from labctl.task_types import VARIABLE, Registry, TaskType, describe, foreign, is_foreign, short_name
+from labctl.task_types import VARIABLE, Registry, TaskType, chosen, describe, foreign, is_foreign, short_name
 from labctl.yaml import Text
 
 # The arguments of the engine's own actions; the first takes the text of `include_tasks: file`.
@@ -99,6 +99,8 @@ def read(
 
 
 def _task_type(name: str, mark: Mark, registry: Registry, problems: Problems) -> TaskType | None:
+    if "{{" in name:
+        return chosen(Text(name, mark))
     short = short_name(name)
     if short not in registry.names() and (is_foreign(name) or problems.lenient):
         if not problems.lenient:
@@ -171,17 +173,18 @@ def _written(data: yaml.Mapping, key: str, problems: Problems) -> tuple[str, str
     """`action: copy src=a` and `action: {module: copy, src: a}`."""
     raw, mark = data[key], data.value_mark(key)
     if isinstance(raw, str) and raw.strip():
-        name, _blank, rest = raw.strip().partition(" ")
-        return key, name, Text(rest.strip(), mark), mark
+        name = keyvalue.first(raw.strip())
+        return key, name, Text(raw.strip()[len(name) :].strip(), mark), mark
     if isinstance(raw, yaml.Mapping) and isinstance(raw.get("module"), str):
-        words = raw["module"].split(None, 1)
+        name = keyvalue.first(raw["module"].strip())
+        rest = raw["module"].strip()[len(name) :].strip()
         given = yaml.Mapping(raw.mark)
-        for name in raw:
-            if name != "module":
-                _put(given, name, raw[name], raw.key_mark(name), raw.value_mark(name))
-        if len(words) > 1 and not given:
-            return key, words[0], Text(words[1], raw.value_mark("module")), raw.value_mark("module")
-        return key, words[0], given, raw.value_mark("module")
+        for argument in raw:
+            if argument != "module":
+                _put(given, argument, raw[argument], raw.key_mark(argument), raw.value_mark(argument))
+        if rest and not given:
+            return key, name, Text(rest, raw.value_mark("module")), raw.value_mark("module")
+        return key, name, given, raw.value_mark("module")
     problems.add(f"'{key}' names a task type and its arguments, not {describe(raw)}", mark)
     return None
 
@@ -255,6 +258,8 @@ class _Arguments:
             return
         if self.takes_text:
             self._set_text(text, mark, arguments)
+        elif len(rest) == 1 and rest[0].text.startswith("{{") and rest[0].text.endswith("}}"):
+            _put(arguments, VARIABLE, Text(rest[0].text, mark), mark, mark)
         else:
             self._refuse(f"'{rest[0].text}'", self.problems.locate(raw, rest[0].start) or mark)
 

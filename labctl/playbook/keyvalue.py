@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
-_NAME = re.compile(r"([A-Za-z_][\w.-]*)=")
+_NAME = re.compile(r"((?:[A-Za-z_]|\{\{.*?\}\})(?:[\w.-]|\{\{.*?\}\})*)=", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:U[0-9A-Fa-f]{8}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|[\\'\"abfnrtv])")
 
 
@@ -57,6 +57,14 @@ def words(text: str) -> list[Word]:
     if start is not None:
         found.append(Word(text[start:], start))
     return found
+
+
+def first(text: str) -> str:
+    """The first word; the whole text where a quote or template in it is not closed."""
+    try:
+        return words(text)[0].text
+    except Unbalanced:
+        return text
 
 
 def _skip(text: str, position: int) -> int:

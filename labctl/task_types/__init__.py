@@ -6,6 +6,7 @@ difference from the expected one; it returns the task's values as a dict. In a d
 shown and not applied: `yield` then gives None. Reading is always allowed, changing only in `apply`.
 """
 
+from labctl.task_types.chosen import arguments_of, chosen
 from labctl.task_types.coercion import describe, to_bool
 from labctl.task_types.context import Change, Context, Job, Skip, Steps
 from labctl.task_types.foreign import foreign, is_foreign
@@ -24,6 +25,8 @@ __all__ = [
     "Steps",
     "TaskType",
     "arg",
+    "arguments_of",
+    "chosen",
     "describe",
     "foreign",
     "is_foreign",

@@ -32,7 +32,7 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, inner)
     if origin is Literal:
-        return next((choice for choice in inner if str(choice) == str(value)), value)
+        return choice(value, inner)
     if kind is bool:
         return to_bool(value)
     if kind is int:
@@ -56,6 +56,19 @@ def coerce(value: Any, kind: Any) -> Any:
             raise TypeError(value)
         return dict(value)
     return value
+
+
+def choice(value: Any, choices: Sequence[Any]) -> Any:
+    """The one of `choices` that `value` names; ValueError when it is none. A boolean names the word that YAML
+    read as one (`upgrade: yes`), when there is just one such word."""
+    for each in choices:
+        if str(each) == str(value):
+            return each
+    if isinstance(value, bool):
+        words = [each for each in choices if str(each).lower() in (_TRUE if value else _FALSE)]
+        if len(words) == 1:
+            return words[0]
+    raise ValueError(value)
 
 
 def _coerce_union(value: Any, members: Sequence[Any]) -> Any:

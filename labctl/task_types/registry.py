@@ -17,6 +17,7 @@ from labctl.paths import builtin
 from labctl.task_types.coercion import coerce, describe
 from labctl.task_types.context import Context, Steps
 from labctl.task_types.schema import Args, Parameter, parameters_of
+from labctl.yaml import Text
 
 _PREFIX = re.compile(r"^(ansible\.(builtin|legacy|posix)|community\.general|labctl)\.")
 
@@ -28,7 +29,8 @@ VARIABLE = "_variable_params"  # Ansible's name for `args: "{{ a_mapping }}"`
 class TaskType:
     """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert). `run_once`: it
     runs for the first host only, as it is for all of them (add_host). `detaches`: all it does is one command,
-    which under `async` becomes a process of its own on the node."""
+    which under `async` becomes a process of its own on the node. `expression`: the template that will name the
+    task type this one stands for."""
 
     name: str
     path: Path
@@ -39,6 +41,7 @@ class TaskType:
     on_controller: bool
     aliases: Mapping[str, str]
     run_once: bool = False
+    expression: Text | None = None
     detaches: bool = False
 
     @property
