@@ -19,7 +19,6 @@ _VERBS = {"started": "start", "stopped": "stop", "restarted": "restart", "reload
 
 @dataclass(kw_only=True)
 class Arguments(Args):
-    required_one_of = (("state", "enabled", "masked", "daemon_reload", "daemon_reexec"),)
     name: str | None = arg(None, doc="The unit; without a suffix a service.", aliases=("service", "unit"))
     state: Literal["started", "stopped", "restarted", "reloaded"] | None = arg(
         None, doc="'restarted' and 'reloaded' act every time; one that is down is started."
