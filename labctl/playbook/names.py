@@ -73,9 +73,10 @@ class Names:
         source = str(text) if is_template(text) else f"{{{{ {text} }}}}"
         try:
             tree = self._environment.parse(source)
+            used = meta.find_undeclared_variables(tree)
         except TemplateError:
             return  # said elsewhere
-        for name in meta.find_undeclared_variables(tree):
+        for name in used:
             self._used.setdefault(name, text.mark)
         self._optional.update(_asked_about(tree))
 

@@ -44,3 +44,14 @@ def test_in_a_file_that_may_never_be_included_it_is_none(tmp_path):
 @pytest.mark.parametrize("name", ["ansible.posix.mount", "ansible.builtin.copy", "copy"])
 def test_a_collections_name_of_a_task_type_labctl_has_is_taken(name):
     assert Registry().get(name).name == name.rsplit(".", 1)[-1]
+
+
+def test_a_collections_filter_is_a_warning_until_it_is_reached(tmp_path):
+    book = _load(tmp_path, "- hosts: h\n  tasks:\n    - debug: {msg: '{{ 1 | ansible.utils.ipaddr }}'}\n")
+    (said,) = (said for said, _mark in book.warnings)
+    assert "No filter named 'ansible.utils.ipaddr'" in said
+
+
+def test_a_filter_nobody_knows_is_an_error(tmp_path):
+    with pytest.raises(PlaybookError, match="No filter named 'defalt'"):
+        _load(tmp_path, "- hosts: h\n  tasks:\n    - debug: {msg: '{{ 1 | defalt(2) }}'}\n")
