@@ -82,7 +82,7 @@ def _schema(task_type: TaskType) -> dict[str, Any]:
                 "required": p.required,
                 "default": p.default,
                 "aliases": [alias for alias in p.aliases if alias != _canonical(p)],
-                "choices": list(p.choices),
+                "choices": list(p.allowed()),
                 "free_form": p.free_form,
             }
             for p in task_type.parameters.values()

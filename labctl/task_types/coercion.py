@@ -96,6 +96,16 @@ def _coerce_list(value: Any, item: Any) -> list[Any]:
     return [coerce(entry, item) for entry in value]
 
 
+def choices_of(kind: Any) -> tuple[Any, ...]:
+    """The values an annotated type lists: `Literal[…]`, also in `Literal[…] | None`."""
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(kind) if member is not type(None)]
+        return choices_of(members[0]) if len(members) == 1 else ()
+    return ()
+
+
 def type_name(kind: Any) -> str:
     """An annotated type as an error message names it: "an integer", "a list of strings"."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)

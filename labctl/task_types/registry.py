@@ -14,7 +14,7 @@ from typing import Any
 
 from labctl.errors import Mark, PlaybookError, UnknownValue, did_you_mean
 from labctl.paths import builtin
-from labctl.task_types.coercion import coerce, describe
+from labctl.task_types.coercion import choice, coerce, describe
 from labctl.task_types.context import Context, Steps
 from labctl.task_types.schema import Args, Parameter, parameters_of
 from labctl.yaml import Text
@@ -99,19 +99,18 @@ class TaskType:
         parameter = self.parameters[self.aliases[name]]
         try:
             converted = coerce(value, parameter.type)
+            if parameter.choices and converted is not None:
+                converted = choice(value if isinstance(value, bool) else converted, parameter.choices)
         except UnknownValue:
             raise
         except (TypeError, ValueError):
+            allowed = parameter.allowed()
+            expected = f"one of {', '.join(map(str, allowed))}" if allowed else parameter.type_name()
             raise PlaybookError(
-                f"'{name}' of '{self.name}' must be {parameter.type_name()}, not {describe(value)}", mark=mark
-            ) from None
-        if parameter.choices and converted not in (*parameter.choices, None):
-            raise PlaybookError(
-                f"'{name}' of '{self.name}' must be one of {', '.join(map(str, parameter.choices))},"
-                f" not {describe(value)}",
+                f"'{name}' of '{self.name}' must be {expected}, not {describe(value)}",
                 mark=mark,
-                hint=did_you_mean(str(value), map(str, parameter.choices)),
-            )
+                hint=did_you_mean(str(value), map(str, allowed)),
+            ) from None
         return converted
 
 

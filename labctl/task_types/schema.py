@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from labctl.task_types.coercion import type_name
+from labctl.task_types.coercion import choices_of, type_name
 
 
 def arg(
@@ -68,6 +68,10 @@ class Parameter:
 
     def type_name(self) -> str:
         return type_name(self.type)
+
+    def allowed(self) -> tuple[Any, ...]:
+        """The values it takes, where they are few enough to be listed."""
+        return self.choices or choices_of(self.type)
 
 
 def parameters_of(arguments: type[Args]) -> dict[str, Parameter]:
