@@ -18,6 +18,7 @@ from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.events import Kind
 from labctl.playbook import Entry, Play, Task
 from labctl.playbook.start import may_start
+from labctl.playbook.tasks import add_module_defaults
 from labctl.task_types import describe
 from labctl.variables import Scope, load_vars_files
 
@@ -222,6 +223,7 @@ def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
         task_type=flow.run.registry.get("setup", play.mark),
         args=arguments,
     )
+    add_module_defaults(task)
     flow.walk([task], missing, Frame())
 
 

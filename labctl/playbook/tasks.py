@@ -151,11 +151,12 @@ def _task(data: yaml.Mapping, parent: Keywords, loader: Loader, *, handlers: boo
         args=action.arguments,
         **given.values,
     )
-    _add_module_defaults(task)
+    add_module_defaults(task)
     return [task]
 
 
-def _add_module_defaults(task: Task) -> None:
+def add_module_defaults(task: Task) -> None:
+    """Give a task the arguments that module_defaults around it hold and that it has not itself."""
     own = task.task_type.aliases if task.task_type else {}  # an argument may be given under another name
     given = {own.get(name, name) for name in task.args}
     for node in reversed([*task.lineage()]):

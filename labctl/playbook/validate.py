@@ -16,7 +16,7 @@ from labctl.playbook.loader import Loader, find_file, not_found, search_folders
 from labctl.playbook.roles import import_role
 from labctl.playbook.tasks import apply_block, read_file
 from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, walk
-from labctl.task_types import TaskType
+from labctl.task_types import TaskType, is_foreign
 from labctl.yaml import Text, mark_of
 
 _OF_COLLECTION = re.compile(r"[Nn]o (?:filter|test) named '\w+\.\w+\.[\w.]+'")
@@ -71,8 +71,12 @@ class _Checker:
     def module_defaults(self, node: Play | Entry) -> None:
         for defaults in node.module_defaults:
             for name in defaults:
-                with self.loader.problems.catch():
-                    self.loader.registry.get(str(name), getattr(name, "mark", None))
+                mark = getattr(name, "mark", None)
+                if str(name).startswith("group/"):
+                    self.loader.problems.warn(f"'{name}' has no effect: only collections have groups", mark)
+                elif not is_foreign(str(name)):
+                    with self.loader.problems.catch():
+                        self.loader.registry.get(str(name), mark)
 
     def _follow(self, task: Task) -> None:
         name = task.args.get("file" if task.action == "include_tasks" else _role_key(task))
