@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,51 @@ def test_every_room_of_the_table_has_one_floor() -> None:
     assert sorted(FLOORS) == [1, 2, 3, 4, 5, 6]
     assert len(rooms) == len(set(rooms))
     assert {"errors", "yaml", "inventory", "variables", "playbook", "engine", "cli"} <= set(rooms)
+
+
+EVERY = [path for folder in ("labctl", "tasks", "collectors") for path in modules(folder)]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=label)
+def test_a_module_is_one_idea(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def at_import(path: Path, known: Collection[str]) -> set[str]:
+    """The labctl modules that loading a file loads: what it imports outside functions and type checking."""
+    found: set[str] = set()
+    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in named}
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        elif isinstance(node, ast.If | ast.Try | ast.ClassDef):
+            waiting += [*node.body, *getattr(node, "orelse", [])]
+    return found
+
+
+def test_no_module_is_loaded_by_what_it_loads() -> None:
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules("labctl")
+    }
+    loads = {name: at_import(path, names) & names.keys() for name, path in names.items()}
+    circles: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str, trail: list[str]) -> None:
+        if name in trail:
+            circles.append(" → ".join([*trail[trail.index(name) :], name]))
+        elif name not in done:
+            for other in sorted(loads[name] - {name}):
+                visit(other, [*trail, name])
+            done.add(name)
+
+    for name in names:
+        visit(name, [])
+    assert not circles, "\n".join(circles)
