@@ -315,7 +315,7 @@ class TestLoops:
             (
                 "subelements",
                 [Text("{{ users }}"), "keys"],
-                [[{"n": 1, "keys": ["k1", "k2"]}, "k1"], [{"n": 1, "keys": ["k1", "k2"]}, "k2"]],
+                [[{"n": 1}, "k1"], [{"n": 1}, "k2"]],
             ),
             ("flattened", [[1, [2]], 3], [1, 2, 3]),
         ],
