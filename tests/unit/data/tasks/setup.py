@@ -14,4 +14,4 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     ctx.shared.setdefault("setup", []).append(ctx.host)
-    return {"ansible_facts": {"kernel": f"kernel of {ctx.host}", "evil": "{{ 1 + 1 }}"}}
+    return {"ansible_facts": {"ansible_kernel": f"kernel of {ctx.host}", "ansible_evil": "{{ 1 + 1 }}"}}
