@@ -15,6 +15,7 @@
     │   ├── HostKeyMismatch
     │   ├── NoPython                         the host answers, but has no Python for the agent
     │   └── ConnectionLost                   the connection ended under a running task
+    ├── BecomeFailed               exit 2    a host that answers, and does not let the user become another
     ├── NodeError                  exit 2    a primitive failed on the node; carries errno and path
     ├── TaskFailed                 exit 2    a task that did not reach its expected state
     │   └── TaskTimeout
@@ -138,6 +139,10 @@ class ConnectionLost(Unreachable):
     pass
 
 
+class BecomeFailed(LabctlError):
+    exit_code = 2
+
+
 class NodeError(LabctlError):
     """A primitive failed on a node. `errno_name` is e.g. 'ENOSPC', `path` the file it was about."""
 
@@ -171,5 +176,5 @@ class Interrupted(LabctlError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
     """The hint "did you mean 'x'?" for a misspelt name, or None when nothing is near."""
-    near = difflib.get_close_matches(name, [str(v) for v in valid], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, [str(v) for v in valid], n=1, cutoff=0.65)
     return f"did you mean '{near[0]}'?" if near else None

@@ -60,7 +60,8 @@ class Connections:
         self._closed = False
 
     def node(self, settings: ConnectionSettings, become: Become | None = None) -> Node:
-        """The host's agent as this user, started when there is none. Raises Unreachable and its children."""
+        """The host's agent as this user, started when there is none. Raises Unreachable and its children,
+        and BecomeFailed."""
         become = _needed(become, settings)
         host = self._host(settings)
         with host.lock:

@@ -6,7 +6,7 @@ import secrets
 import shlex
 import time
 
-from labctl.errors import AuthenticationFailed, LabctlError, NoPython, Unreachable
+from labctl.errors import BecomeFailed, LabctlError, NoPython, Unreachable
 from labctl.node.bundle import MAGIC, NO_PYTHON, TOO_OLD, stub_argv, stub_command
 from labctl.node.client import AgentNode
 from labctl.node.link import AgentDidNotStart, Pipe
@@ -37,7 +37,7 @@ class Escalation:
 
     def converse(self, pipe: Pipe, host: str, timeout: float) -> bytes:
         """Give the password when asked, until the agent's stub has spoken. Returns what was read from the
-        pipe. Raises AuthenticationFailed for a wrong password."""
+        pipe. Raises BecomeFailed for a wrong password."""
         if self.become.password is None:
             return b""
         until, given, received = time.monotonic() + timeout, False, b""
@@ -62,7 +62,7 @@ class Escalation:
         return any(sign in errors for sign in ("try again", "incorrect password", "Authentication failure"))
 
     def wrong_password(self, host: str) -> LabctlError:
-        return AuthenticationFailed(
+        return BecomeFailed(
             f"{host}: {self.become.method} does not accept the become password for '{self.become.user}'",
             hint="check ansible_become_password, or give another with --ask-become-pass",
         )
@@ -71,12 +71,12 @@ class Escalation:
         """The error in what sudo or su said, if they failed."""
         method, user = self.become.method, self.become.user
         if "password is required" in said or "Authentication failure" in said:
-            return AuthenticationFailed(
+            return BecomeFailed(
                 f"{host}: {method} needs a password to become '{user}'",
                 hint="set ansible_become_password, use --ask-become-pass, or allow it in sudoers (NOPASSWD)",
             )
         if f"{method}: not found" in said or f"{method}: command not found" in said:
-            return Unreachable(f"{host}: there is no {method} on the host, so nobody can become '{user}'")
+            return BecomeFailed(f"{host}: there is no {method} on the host, so nobody can become '{user}'")
         for sign in (
             "not in the sudoers",
             "not allowed to",
@@ -86,7 +86,8 @@ class Escalation:
             "su:",
         ):
             if sign in said:
-                return Unreachable(f"{host}: cannot become '{user}' by {method}: {_last_line(said)}")
+                line = next(line for line in said.splitlines() if sign in line)
+                return BecomeFailed(f"{host}: cannot become '{user}' by {method}: {line.strip()}")
         return None
 
 
@@ -101,7 +102,8 @@ def local_argv(python: str, escalation: Escalation | None) -> list[str]:
 
 
 def start_agent(pipe: Pipe, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
-    """An agent at the other end of a pipe that runs the command above. Raises Unreachable's children."""
+    """An agent at the other end of a pipe that runs the command above. Raises Unreachable's children
+    and BecomeFailed."""
     timeout = settings.connect_timeout
     try:
         received = escalation.converse(pipe, settings.host, timeout) if escalation else b""

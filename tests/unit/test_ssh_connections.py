@@ -17,7 +17,14 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from labctl.errors import AuthenticationFailed, ConnectionLost, HostKeyMismatch, NoPython, Unreachable
+from labctl.errors import (
+    AuthenticationFailed,
+    BecomeFailed,
+    ConnectionLost,
+    HostKeyMismatch,
+    NoPython,
+    Unreachable,
+)
 from labctl.node import link
 from labctl.node.client import AgentNode
 from labctl.ssh import Become, Connections, ConnectionSettings, transport
@@ -482,7 +489,7 @@ class TestBecome:
         assert node.run(["id", "-un"]).text() == "daemon\n"
 
     def test_password_needed(self, sshd, connections, user):
-        with pytest.raises(AuthenticationFailed, match="sudo needs a password to become 'root'") as info:
+        with pytest.raises(BecomeFailed, match="sudo needs a password to become 'root'") as info:
             connections.node(self.user_settings(sshd), Become("root"))
         assert "ansible_become_password" in info.value.hint
 
@@ -493,12 +500,12 @@ class TestBecome:
             connections.node,
             lambda *given: connections.shell(given[0], "true", become=given[1]),
         ):
-            with pytest.raises(AuthenticationFailed, match="does not accept the become password") as info:
+            with pytest.raises(BecomeFailed, match="does not accept the become password") as info:
                 attempt(settings, become)
             assert "tr0ub4dor" not in info.value.report()
 
     def test_no_such_user(self, sshd, connections, user):
-        with pytest.raises(Unreachable, match="cannot become 'nobodythere'"):
+        with pytest.raises(BecomeFailed, match="cannot become 'nobodythere'.*unknown user"):
             connections.node(sshd.settings(), Become("nobodythere"))
 
     def test_su(self, sshd, connections, user):
