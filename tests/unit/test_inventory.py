@@ -578,6 +578,9 @@ def test_a_name_that_nothing_has_can_be_a_warning(source) -> None:
     inventory, said = source("[web]\na\n"), []
     found = inventory.match("web:nope:zz*", warn=lambda message, _mark: said.append(message))
     assert [host.name for host in found] == ["a"]
-    assert said == ["no host or group is called 'nope' (did you mean 'ungrouped'?)", "no host or group matches 'zz*'"]
+    assert said == [
+        "no host or group is called 'nope' (did you mean 'ungrouped'?)",
+        "no host or group matches 'zz*'",
+    ]
     with pytest.raises(InventoryError, match="--limit"):
         inventory.match("web", "nope", warn=lambda *_: None)

@@ -63,7 +63,12 @@ TASKS = [
     ("- copy: >\n    dest={{ a", "4:14", "cannot be split: the template '{{' is not closed", None),
     ("- debug:\n  args: x", "4:13", "'args' must be a mapping, not the string 'x'", None),
     ("- meta: flush_handler", "3:13", "unknown meta action 'flush_handler'", "'flush_handlers'"),
-    ("- meta: refresh_inventories", "3:13", "unknown meta action 'refresh_inventories'", "'refresh_inventory'"),
+    (
+        "- meta: refresh_inventories",
+        "3:13",
+        "unknown meta action 'refresh_inventories'",
+        "'refresh_inventory'",
+    ),
     ("- include_tasks: {fiel: a}", "3:23", "'include_tasks' has no argument 'fiel'", "'file'"),
     ("- import_role: {tasks_from: a}", "3:7", "'import_role' needs the argument 'name'", None),
     ("- include_tasks: {file: [a]}", "3:29", "'file' of 'include_tasks' must be a string, not a list", None),
