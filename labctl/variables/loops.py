@@ -6,6 +6,7 @@ from typing import Any
 
 from labctl.errors import Mark, VariableError, did_you_mean
 from labctl.variables import lookups
+from labctl.variables.filters.collections import type_name
 from labctl.variables.scope import Scope
 
 
@@ -20,7 +21,7 @@ def loop_items(
             advice = (
                 "{{ … | dict2items }} makes a list of a dict" if isinstance(items, dict) else "give a list"
             )
-            raise VariableError(f"'loop' needs a list, not {type(items).__name__}", mark=mark, hint=advice)
+            raise VariableError(f"'loop' needs a list, not {type_name(items)}", mark=mark, hint=advice)
         return items
     if scope.templar.find_lookup(kind) is None:
         hint = did_you_mean(kind, scope.templar.lookups)

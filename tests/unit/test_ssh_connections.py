@@ -505,7 +505,7 @@ class TestBecome:
             assert "tr0ub4dor" not in info.value.report()
 
     def test_no_such_user(self, sshd, connections, user):
-        with pytest.raises(BecomeFailed, match="cannot become 'nobodythere'.*unknown user"):
+        with pytest.raises(BecomeFailed, match=r"cannot become 'nobodythere'.*unknown user"):
             connections.node(sshd.settings(), Become("nobodythere"))
 
     def test_su(self, sshd, connections, user):
