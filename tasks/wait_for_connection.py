@@ -12,6 +12,9 @@ from labctl.task_types import Args, Context, arg
 class Arguments(Args):
     timeout: float = arg(600.0, doc="Give up after this many seconds.")
     delay: float = arg(0.0, doc="Seconds before the first attempt.")
+    connect_timeout: float = arg(
+        5.0, doc="Seconds for one attempt to connect: labctl's own connections have theirs."
+    )
     sleep: float = arg(1.0, doc="Seconds between two attempts.")
 
 

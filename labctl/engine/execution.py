@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labctl.engine import background, driver, settings
+from labctl.engine import background, driver, results, settings
 from labctl.engine.background import Async
 from labctl.engine.context import RunContext
 from labctl.engine.outcome import Outcome
@@ -15,7 +15,7 @@ from labctl.engine.session import Deadline
 from labctl.engine.state import HostState, Step
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task
-from labctl.task_types import VARIABLE, Args, TaskType, arguments_of, describe
+from labctl.task_types import VARIABLE, TaskType, arguments_of, describe
 from labctl.variables import Scope
 
 
@@ -47,7 +47,11 @@ class Execution:
             scope = scope.over({"ansible_delegated_vars": {target: seen}, **_connection(host_scope)})
         task_type = self._named(task_type, scope)
         context = self._context(scope, host_scope, target or self.state.name)
-        args = self._arguments(task_type, scope)
+        given = self._arguments(task_type, scope)
+        try:
+            args = task_type.bind(given, task.arg_mark)
+        except PlaybookError as error:  # the task type's own refusal: a failure that failed_when may judge
+            return results.of_error(error)
         context.secrets = outcome.secrets
         wanted = None if context.check else self._async(scope)
         if wanted is not None:
@@ -57,10 +61,12 @@ class Execution:
             result = driver.execute(task_type, args, context)
             context.end_output()
         outcome.lasting = outcome.lasting or context.lasting
-        if not context.check or task_type.on_controller:
+        if not self.run.options.check or task_type.on_controller:
             return result
-        harmless = list(task.changed_when or ()) == [False]
         machine = "this machine" if context.local else context.host
+        if not context.check:
+            return self.run.expected.carried_out(machine, args, context.looks, result)
+        harmless = list(task.changed_when or ()) == [False]
         return self.run.expected.judge(
             machine, self.step.label, args, context.looks, result, harmless=harmless
         )
@@ -101,7 +107,7 @@ class Execution:
             label=self.step.label,
         )
 
-    def _arguments(self, task_type: TaskType, scope: Scope) -> Args:
+    def _arguments(self, task_type: TaskType, scope: Scope) -> dict[str, Any]:
         task = self.step.task
         given = {name: value for name, value in task.args.items() if name != VARIABLE}
         if self.outcome.action:
@@ -125,7 +131,7 @@ class Execution:
             for name, value in values.items()
             if _is_secret(task_type, name) and value not in (None, "")
         }
-        return task_type.bind({**values, **raw}, task.arg_mark)
+        return {**values, **raw}
 
 
 def _connection(scope: Scope) -> dict[str, Any]:

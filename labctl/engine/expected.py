@@ -88,11 +88,44 @@ class Expected:
         if not harmless and (result.changed or result.is_unknown or (reason and not result.failed)):
             with self._lock:
                 self._effects.setdefault(machine, []).append(_effect(task, args, looks, result))
-        if reason is None:
+        return result if reason is None else _unknown(reason, result)
+
+    def carried_out(self, machine: str, args: Args, looks: Looks, result: Result) -> Result:
+        """The same for a task that a dry run does carry out (`check_mode: false`): what it found may be
+        different once the tasks before it have changed something."""
+        with self._lock:
+            before = list(self._effects.get(machine, ()))
+        if result.is_unknown or result.unreachable:
             return result
-        unknown = results.unknown(reason)
-        unknown.changes, unknown.diff = result.changes, result.diff
-        return unknown
+        reason = _why(before, args, looks, result) or _of_text(before, args, result)
+        return result if reason is None else _unknown(reason, result)
+
+
+def _unknown(reason: str, result: Result) -> Result:
+    unknown = results.unknown(reason)
+    unknown.changes, unknown.diff = result.changes, result.diff
+    return unknown
+
+
+def _of_text(effects: list[Effect], args: Args, result: Result) -> str | None:
+    """What its arguments name that is about to be different; anything at all may be the cause of a failure."""
+    texts = list(_texts(args))
+    words = {word for text in texts for word in _WORD.findall(text)}
+    paths = set(_mentioned(texts))
+    for effect in reversed(effects):
+        if result.failed:
+            return _failing(effect, result)
+        about = words & ({name for _kind, name in effect.names} | effect.words)
+        about |= {path for path in paths if any(below(path, top) or path == top for top in effect.paths)}
+        if about:
+            may = "may" if effect.vague or effect.words else "would"
+            return f"'{min(about)}' is what '{effect.task}' {may} change, and this dry run has not"
+    return None
+
+
+def _failing(effect: Effect, result: Result) -> str:
+    said = result.values.get("msg", "it failed")
+    return f"it fails as things are ({said}), but '{effect.task}' would change this host before"
 
 
 def _why(effects: list[Effect], args: Args, looks: Looks, result: Result) -> str | None:
@@ -101,8 +134,7 @@ def _why(effects: list[Effect], args: Args, looks: Looks, result: Result) -> str
         return None
     for effect in reversed(effects):
         if result.failed and not looks.empty and effect.may_explain(looks):
-            said = result.values.get("msg", "it failed")
-            return f"it fails as things are ({said}), but '{effect.task}' would change this host before"
+            return _failing(effect, result)
         if found := _seen(effect, looks, concludes=not result.changed):
             return found
     return None

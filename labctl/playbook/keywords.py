@@ -99,8 +99,8 @@ HANDLER: dict[str, Kind] = TASK | {"listen": kinds.strings}
 PLAYBOOK_IMPORT: dict[str, Kind] = _SHARED | _WHEN | {"import_playbook": kinds.string}
 APPLY: dict[str, Kind] = _SHARED | _WHEN | _DELEGATION
 LOOP_CONTROL: dict[str, Kind] = {
-    "loop_var": kinds.identifier,
-    "index_var": kinds.identifier,
+    "loop_var": kinds.identifier_or_template,
+    "index_var": kinds.identifier_or_template,
     "label": kinds.anything,
     "pause": kinds.number,
     "extended": kinds.boolean,

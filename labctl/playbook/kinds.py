@@ -93,6 +93,10 @@ def identifier(value: Any) -> Any:
     raise Refused("the name of a variable (letters, digits, '_'; no digit first)", value)
 
 
+def identifier_or_template(value: Any) -> Any:
+    return value if is_template(value) else identifier(value)
+
+
 def strings(value: Any) -> Any:
     """One string, or a list of them."""
     items = value if isinstance(value, list) else [value]

@@ -96,7 +96,9 @@ class Names:
                 self._given.update(map(str, layer))
         if isinstance(node, Repeatable) and node.loop_control is not None:
             control = node.loop_control
-            self._given.update(str(name) for name in (control.loop_var, control.index_var) if name)
+            named = [name for name in (control.loop_var, control.index_var) if name]
+            self._given.update(map(str, named))
+            self._open_ended |= any(is_template(name) for name in named)
         if isinstance(node, Task):
             self._give_task(node)
 

@@ -13,6 +13,7 @@ from labctl.playbook import strings
 from labctl.playbook.handlers import handlers_of
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
+from labctl.playbook.pardon import pardoned
 from labctl.playbook.roles import import_role
 from labctl.playbook.tasks import apply_block, read_file
 from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, walk
@@ -64,7 +65,8 @@ class _Checker:
                 continue
             self.tasks.append(entry)
             if entry.task_type is not None:
-                _check_arguments(entry, entry.task_type, self.loader)
+                with pardoned(entry, self.loader.problems):
+                    _check_arguments(entry, entry.task_type, self.loader)
             elif entry.dynamic:
                 self._follow(entry)
 
@@ -93,7 +95,8 @@ class _Checker:
         path = find_file(name, folders)
         if path is None:
             mark = task.arg_mark("file")
-            self.loader.problems.errors.append(not_found("the task file", name, folders, mark))
+            with pardoned(task, self.loader.problems):
+                self.loader.problems.errors.append(not_found("the task file", name, folders, mark))
             return
         key = (path.resolve(), "")
         if key in self._following:
@@ -196,7 +199,7 @@ def _check_syntax(found: Iterator[tuple[Text, strings.Place]], loader: Loader) -
     for text, place in found:
         if text.unsafe or not (place.expression or "{" in text):
             continue
-        with loader.problems.catch(text.mark):
+        with pardoned(place.node, loader.problems), loader.problems.catch(text.mark):
             try:
                 loader.templar.check(text, expression=place.expression)
             except LabctlError as error:

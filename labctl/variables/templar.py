@@ -172,7 +172,7 @@ class Templar:
                     self.expression(value)
                 else:
                     self.text(value)
-            except jinja2.TemplateError as error:
+            except (jinja2.TemplateError, SyntaxError) as error:
                 raise translate(error, at, (), self.environment) from None
         elif isinstance(value, dict):
             for item in value.values():

@@ -158,3 +158,30 @@ def test_calls_are_told_by_their_arguments():
     ]
     assert looks.names == {("packages", "x"), ("packages", "y")}
     assert looks.surveys == {"services"}
+
+
+def test_what_is_carried_out_all_the_same_is_unknown_when_it_names_what_would_change(dry):
+    dry.task("install", names={("package", "haproxy")})
+    ran = dry.expected.carried_out
+    known = Result(OK, {"stdout": "3.0", "changed": False})
+    assert ran("m", Given(text="haproxy -v"), Looks(), known).is_unknown
+    assert ran("m", Given(text="uname -r"), Looks(), known).status is OK
+    assert ran("other", Given(text="haproxy -v"), Looks(), known).status is OK
+
+
+def test_what_is_carried_out_and_fails_may_need_what_is_not_done_yet(dry):
+    failed = Result(FAILED, {"msg": "no such program"})
+    assert dry.expected.carried_out("m", Given(text="hap"), Looks(), failed).status is FAILED
+    dry.task("install", names={("package", "haproxy")})
+    found = dry.expected.carried_out("m", Given(text="hap"), Looks(), failed)
+    assert (
+        found.unknown
+        == "it fails as things are (no such program), but 'install' would change this host before"
+    )
+
+
+def test_what_is_carried_out_reads_a_file_that_would_change(dry):
+    dry.task("write", "/etc/x/y", dest="/etc/x/y")
+    known = Result(OK, {"changed": False})
+    assert dry.expected.carried_out("m", Given(text="cat /etc/x/y"), Looks(), known).is_unknown
+    assert dry.expected.carried_out("m", Given(text="cat /etc/x/z"), Looks(), known).status is OK

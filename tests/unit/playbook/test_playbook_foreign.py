@@ -55,3 +55,39 @@ def test_a_collections_filter_is_a_warning_until_it_is_reached(tmp_path):
 def test_a_filter_nobody_knows_is_an_error(tmp_path):
     with pytest.raises(PlaybookError, match="No filter named 'defalt'"):
         _load(tmp_path, "- hosts: h\n  tasks:\n    - debug: {msg: '{{ 1 | defalt(2) }}'}\n")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "- {copy: {content: x}, ignore_errors: true}",
+        "- {copy: {content: x}, ignore_errors: '{{ x }}'}",
+        "- {copy: {content: x, nothing: 1}, register: r, failed_when: false}",
+        "- {include_tasks: nowhere.yml, ignore_errors: true}",
+        "- {block: [{debug: {msg: '{{ 1 | defalt(2) }}'}}], rescue: [{debug: }]}",
+        "- {block: [{block: [{ping: {nothing: 1}}]}], rescue: [{debug: }]}",
+    ],
+)
+def test_what_is_wrong_with_a_task_that_may_fail_is_a_warning(tmp_path, task):
+    book = _load(tmp_path, f"- hosts: h\n  tasks:\n    {task}\n")
+    assert any("a host that reaches this task fails" in said for said, _mark in book.warnings)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "- {copy: {content: x}, ignore_errors: false}",
+        "- {block: [{debug: }], rescue: [{copy: {content: x}}]}",
+        "- {block: [{copy: {content: x}}], always: [{debug: }]}",
+    ],
+)
+def test_nobody_pardons_a_task_beside_what_may_fail(tmp_path, task):
+    with pytest.raises(PlaybookError, match="'copy' needs the argument 'dest'"):
+        _load(tmp_path, f"- hosts: h\n  tasks:\n    {task}\n")
+
+
+def test_a_template_that_compiles_to_no_python_is_an_error_with_its_place(tmp_path):
+    text = "- hosts: h\n  tasks:\n    - debug: {msg: '{{ 1 | default(default=1, default=2) }}'}\n"
+    with pytest.raises(PlaybookError, match="keyword argument repeated") as found:
+        _load(tmp_path, text)
+    assert found.value.mark.line == 3
