@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from labctl.engine import settings
@@ -21,11 +22,12 @@ _HELP = "p EXPRESSION prints it (result, task.args, any variable), r runs the ta
 _one_at_a_time = threading.Lock()
 
 
-def again(task: Task, scope: Scope, outcome: Outcome, host: str, run: Run) -> bool:
+def again(task: Task, scope_of: Callable[[], Scope], outcome: Outcome, host: str, run: Run) -> bool:
     """Talk with the user where the task's `debugger` asks for it; whether to run the task again."""
     when = task.inherited("debugger")
     if when is None or str(when) == "never":
         return False
+    scope = scope_of()
     try:
         when = settings.text(task, "debugger", scope)
     except LabctlError:

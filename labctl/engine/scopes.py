@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,19 +118,19 @@ class Scopes:
             "group_names": sorted(name for name in host.groups if name != "all"),
             "hostvars": self._hostvars,
             "groups": self.run.inventory.memberships(),
-            "ansible_play_batch": [member.name for member in self.batch if member.alive],
+            "ansible_play_batch": [member.name for member in self.batch if member.name in living],
             "ansible_play_hosts": [name for name in self.matched if name in living],
             "ansible_play_hosts_all": self.matched,
             "ansible_facts": {_short(name): value for name, value in state.facts.items()},
         }
         magic["play_hosts"] = magic["ansible_play_batch"]
         if (role := node.role) is not None:
-            magic["role_path"] = str(role.path.resolve())
+            magic["role_path"] = _resolved(role.path)
             magic["role_name"] = role.name
             magic["ansible_role_name"] = role.name
             if parents := _parents(node):
                 magic["ansible_parent_role_names"] = [parent.name for parent in parents]
-                magic["ansible_parent_role_paths"] = [str(parent.path.resolve()) for parent in parents]
+                magic["ansible_parent_role_paths"] = [_resolved(parent.path) for parent in parents]
         if node is not self.play:
             magic["ansible_search_path"] = _search_path(node, self._common["playbook_dir"])
         return magic
@@ -186,9 +188,15 @@ def _parents(node: Keywords) -> list[Role]:
 
 def _search_path(node: Keywords, playbook_dir: str) -> list[str]:
     """Where a task's files are sought: its role and those around, its own folder, the playbook's."""
-    roles = [str(role.path.resolve()) for role in reversed(node.roles_around())]
-    own = str(Path(node.mark.file).resolve().parent)
+    roles = [_resolved(role.path) for role in reversed(node.roles_around())]
+    own = os.path.dirname(_resolved(node.mark.file))
     return list(dict.fromkeys([*roles, own, playbook_dir]))
+
+
+@cache
+def _resolved(path: str | Path) -> str:
+    """Asked for every task on every host, and each part of a path is a look at the disk."""
+    return os.path.realpath(path)
 
 
 def _place(source: str) -> str:

@@ -45,7 +45,7 @@ class HostTask:
         began = time.monotonic()
         self._emit(Kind.HOST_START)
         self._perform()
-        while debugger.again(self.task, self._scope(), self.outcome, self.state.name, self.run):
+        while debugger.again(self.task, self._scope, self.outcome, self.state.name, self.run):
             self.outcome = Outcome(results.skipped("not run"))
             self._perform()
         self.outcome.result.seconds = time.monotonic() - began
