@@ -123,6 +123,7 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
     args.limit = args.limit or head.get("limit")
     if not (args.tags or args.skip_tags):
         args.tags, args.skip_tags = head.get("tags") or [], head.get("skip_tags") or []
+    args.start_at_task = args.start_at_task or head.get("start_at_task")
     told = any(word.startswith(("-e", "--extra-vars")) for word in head.get("argv", ()))
     if told and not args.extra_vars:
         sys.stderr.write("[WARNING]: the run to resume was given variables with -e, and this one is not\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from labctl.errors import LabctlError, UndefinedVariable, UsageError, did_you_me
 from labctl.paths import own_or_builtin
 
 if TYPE_CHECKING:
+    from labctl.inventory import Inventory
     from labctl.playbook import Keywords, Playbook
     from labctl.playbook.origins import Origin, Setter
     from labctl.variables import Scope
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from labctl.playbook.origins import origins, setters
     from labctl.task_types import Registry
     from labctl.variables import Scope, Templar, parse_extra_vars
+    from labctl.vault.keyring import hide
 
     if args.task and not args.playbook:
         raise UsageError("--task is a task of a playbook", hint="name it with -p FILE")
@@ -52,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
         later = [setter for play in book.plays for setter in setters(play, args.why or "")]
     templar = Templar()
     found = origins(inventory, args.host, templar, node=node, extra_vars=extra)
-    magic = {"inventory_hostname": args.host, "groups": inventory.memberships()}
+    magic = _magic(inventory, args.host, node)
     scope = Scope(templar, [*(origin.values for origin in found), magic])
     if args.why:
         said = _why(args.why, found, scope, later)
     else:
-        said = {name: _value(scope, name) for name in sorted(scope) if name not in magic}
+        said = {name: hide(_value(scope, name)) for name in sorted(scope) if name not in magic}
     if args.json:
         sys.stdout.write(json.dumps(said, indent=2, default=str, ensure_ascii=False) + "\n")
     elif args.why:
@@ -69,7 +72,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _node(book: Playbook, task: str | None, hosts: set[str], inventory: Any) -> Keywords:
+def _magic(inventory: Inventory, name: str, node: Keywords | None) -> dict[str, Any]:
+    """What labctl itself gives a host in a play, as far as it is known before a run."""
+    host = inventory.host(name)
+    return {
+        "inventory_hostname": name,
+        "inventory_hostname_short": name.split(".", maxsplit=1)[0],
+        "group_names": sorted(group for group in host.groups if group != "all"),
+        "groups": inventory.memberships(),
+        "playbook_dir": str((node.play.dir if node else Path()).resolve()),
+        **host.magic(),
+    }
+
+
+def _node(book: Playbook, task: str | None, hosts: set[str], inventory: Inventory) -> Keywords:
     """The task of that name, or else the first play that is for the host."""
     from labctl.playbook import Task, walk
 
@@ -85,7 +101,8 @@ def _node(book: Playbook, task: str | None, hosts: set[str], inventory: Any) -> 
             if task in (entry.label(), entry.name):
                 return entry
         names = [entry.label() for entry in tasks]
-        raise UsageError(f"there is no task '{task}' in {book.path}", hint=did_you_mean(task, names))
+        hint = did_you_mean(task, names) or "tasks of an include_tasks are read only during a run"
+        raise UsageError(f"there is no task '{task}' in {book.path}", hint=hint)
     for play in book.plays:
         if "{{" in str(play.hosts) or hosts & {host.name for host in inventory.match(play.hosts)}:
             return play
@@ -100,7 +117,10 @@ def _why(name: str, found: Sequence[Origin], scope: Scope, later: Sequence[Sette
         {"what": origin.what, "at": str(origin.mark(name) or ""), "value": _raw(origin.values[name])}
         for origin in giving
     ]
-    places = list({(place["at"] or place["what"]): place for place in reversed(places)}.values())[::-1]
+    first: dict[str, dict[str, Any]] = {}
+    for place in places:
+        first.setdefault(_same(place), place)
+    places = [*first.values()]
     return {
         "name": name,
         "value": _value(scope, name) if giving else None,
@@ -108,6 +128,11 @@ def _why(name: str, found: Sequence[Origin], scope: Scope, later: Sequence[Sette
         "over": places[1:],
         "later": [{"what": setter.what, "at": str(setter.mark)} for setter in later],
     }
+
+
+def _same(place: dict[str, Any]) -> str:
+    """What tells places apart: one file may stand beside the inventory and beside the playbook."""
+    return os.path.realpath(place["at"]) if place["at"] else place["what"]
 
 
 def _value(scope: Scope, name: str) -> Any:

@@ -174,10 +174,15 @@ class PlainConsole:
         if bad_now and status in _BAD:
             for line in result_lines(result, everything=self._verbosity >= 1):
                 self._write(self._paint(style, line))
-        elif always or (self._verbosity >= 1 and status is not Status.SKIPPED):
+        elif always or (self._verbosity >= self._shown_from(event) and status is not Status.SKIPPED):
             for line in result_lines(result, everything=True):
                 self._write(self._paint(style, line) if always else self._paint("dim", line))
         self._show_diff(event)
+
+    @staticmethod
+    def _shown_from(event: Event) -> int:
+        """The verbosity that shows a result; that of gathered facts fills screens."""
+        return 3 if event.data.get("action") in ("setup", "gather_facts") else 1
 
     def _dry_changes(self, event: Event, status: Status) -> list[str]:
         if not self._dry or status not in (Status.CHANGED, Status.UNKNOWN):

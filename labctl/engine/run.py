@@ -71,6 +71,7 @@ def run(
         limit=options.limit,
         tags=sorted(options.tags),
         skip_tags=sorted(options.skip_tags),
+        start_at_task=options.start_at_task,
         resumes=str(options.resume) if options.resume else None,
     )
     bus.emit(

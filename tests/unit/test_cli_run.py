@@ -129,6 +129,17 @@ def test_resume_takes_playbook_and_inventory_from_the_run(cli):
     assert (code, "ended well" in err) == (5, True)
 
 
+def test_resume_keeps_the_task_that_the_run_started_at(cli):
+    Path("r.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - {name: never, shell: echo never >> log}\n    - {name: stop, command: test -e flag}\n"
+    )
+    assert cli("run", "r.yml", "-i", "hosts", "-l", "two", "--start-at-task", "stop")[0] == 2
+    Path("flag").touch()
+    assert cli("run", "--resume", "last")[0] == 0
+    assert not Path("log").exists()
+
+
 def test_resume_is_of_the_same_playbook(cli):
     Path("r.yml").write_text("- {hosts: one, gather_facts: false, tasks: [{fail: }]}\n")
     cli("run", "r.yml", "-i", "hosts")

@@ -82,3 +82,29 @@ def test_all_variables_of_a_host_are_listed_with_their_origin(project, capsys):
 def test_a_task_that_is_not_there_is_an_error(project, capsys):
     assert main(["vars", "-i", "hosts", "web1", "-p", "site.yml", "--task", "its won"]) == 5
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_a_file_beside_both_inventory_and_playbook_is_named_once(project, capsys):
+    (project / "group_vars/all.yml").write_text("region: eu\n")
+    said = _why(capsys, "web1", "--why", "region", "-p", "site.yml")
+    assert (said["value"], said["over"]) == ("eu", [])
+
+
+def test_what_labctl_itself_gives_is_there_for_templates(project, capsys):
+    (project / "host_vars/web2.yml").write_text('out: "{{ playbook_dir }}/{{ group_names[0] }}"\n')
+    assert _why(capsys, "web2", "--why", "out", "-p", "site.yml")["value"] == f"{project}/web"
+    assert _why(capsys, "web2", "--why", "out")["value"] == f"{project}/web"
+
+
+def test_a_listing_shows_no_secret_of_a_vault(project, capsys):
+    (project / "pw").write_text("open sesame\n")
+    assert (
+        main(["vault", "encrypt-string", "--vault-password-file", "pw", "-n", "token", "hunter2hunter2"]) == 0
+    )
+    (project / "group_vars/web/vault.yml").write_text(capsys.readouterr().out + 'dsn: "db:{{ token }}"\n')
+    assert main(["vars", "-i", "hosts", "web2", "--vault-password-file", "pw"]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    assert "dsn: db:********" in out
+    said = _why(capsys, "web2", "--why", "token", "--vault-password-file", "pw")
+    assert said["value"] == "hunter2hunter2"

@@ -107,6 +107,15 @@ def test_text_of_a_node_cannot_move_the_cursor():
     assert "\x1b" not in screen.text
 
 
+def test_gathered_facts_are_shown_only_when_much_is_asked_for():
+    for verbosity, shown in ((1, False), (2, False), (3, True)):
+        screen = Screen(verbosity=verbosity)
+        screen(Kind.TASK_START, name="t", hosts=["a"])
+        facts = {"ansible_facts": {"ansible_kernel": "6.1"}}
+        screen(Kind.RESULT, task="t", host="a", status="ok", result=facts, action="setup", seconds=0)
+        assert ("ansible_kernel" in screen.text) is shown
+
+
 def test_phase_is_one_line():
     screen = Screen()
     screen(Kind.PHASE, subject="trial 1", name="checkpoint", seconds=0.25, detail={"bytes": 10})
