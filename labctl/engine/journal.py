@@ -107,6 +107,16 @@ def _event_first(_logger: object, _method: str, record: MutableMapping[str, Any]
     return {"event": record.pop("event"), **record}
 
 
+class _Lines:
+    """What structlog writes to. It leaves flushing to the journal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def info(self, line: str) -> None:
+        self._stream.write(line + "\n")
+
+
 class Journal:
     """Subscriber that keeps events.jsonl and logs/<host>.log; `start` and `end` write run.json."""
 
@@ -115,7 +125,7 @@ class Journal:
         self.folder = folder
         self._stream = (folder / "events.jsonl").open("a", encoding="utf-8")
         self._log = structlog.wrap_logger(
-            structlog.WriteLogger(self._stream),
+            _Lines(self._stream),
             processors=[_event_first, structlog.processors.JSONRenderer(default=plain)],
             wrapper_class=structlog.BoundLogger,
         )
@@ -132,6 +142,9 @@ class Journal:
                 self._log.info(
                     str(event.kind), **{k: v for k, v in record.items() if v is not None}, data=event.data
                 )
+                # A host's start is seen with what comes next: the start of the task named its hosts.
+                if event.kind is not Kind.HOST_START:
+                    self._stream.flush()
                 if event.host:
                     self._host_log(event, event.host)
         except (OSError, ValueError):

@@ -152,8 +152,9 @@ def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
     needed["elsewhere"] = [list(item) for item in outcome.elsewhere]
     if task.register or result.status in _OUT:
         needed["values"] = result.values
-    secret = outcome.no_log and any(needed.values())
-    if secret or not _survives(needed) or vault.hide(hide(needed, outcome.secrets)) != needed:
+    if not any(needed.values()):
+        return {**kept, **needed}, False
+    if outcome.no_log or not _survives(needed) or vault.hide(hide(needed, outcome.secrets)) != needed:
         return kept, True
     return {**kept, **needed}, False
 
