@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ def _why(name: str, found: Sequence[Origin], scope: Scope, later: Sequence[Sette
     giving = [origin for origin in reversed(found) if name in origin.values]
     if not giving and not later:
         raise UndefinedVariable(f"nothing gives '{name}' a value", hint=did_you_mean(name, scope))
-    places = [
+    places: list[dict[str, Any]] = [
         {"what": origin.what, "at": str(origin.mark(name) or ""), "value": _raw(origin.values[name])}
         for origin in giving
     ]
@@ -130,7 +130,7 @@ def _why(name: str, found: Sequence[Origin], scope: Scope, later: Sequence[Sette
     }
 
 
-def _same(place: dict[str, Any]) -> str:
+def _same(place: Mapping[str, str]) -> str:
     """What tells places apart: one file may stand beside the inventory and beside the playbook."""
     return os.path.realpath(place["at"]) if place["at"] else place["what"]
 

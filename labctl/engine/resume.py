@@ -97,7 +97,9 @@ class Past:
     def summary(self) -> str:
         """How much each host has done."""
         counts = Counter(host for host, _place, _turn in self._done)
-        return ", ".join(f"{host} has done {count} tasks" for host, count in counts.items())
+        return ", ".join(
+            f"{host} has done {count} task{'s' * (count != 1)}" for host, count in counts.items()
+        )
 
     def verify(self, play: int, entries: Sequence[Entry]) -> None:
         """Check that what was done is still what these entries say. PlaybookError naming a task that has

@@ -123,7 +123,7 @@ def test_resume_takes_playbook_and_inventory_from_the_run(cli):
     Path("flag").touch()
     code, out, _err = cli("run", "--resume", "last")
     assert (code, Path("log").read_text()) == (0, "two\n")
-    assert "two has done 1 tasks" in out
+    assert "two has done 1 task" in out
     assert "TASK [once]" not in out
     code, _out, err = cli("run", "--resume", "last")
     assert (code, "ended well" in err) == (5, True)
