@@ -36,5 +36,4 @@ def _value(expression: Any, ctx: Context) -> Any:
     try:
         return ctx.template(bare) if is_template(bare) else ctx.evaluate(bare)
     except UndefinedVariable as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        return f"VARIABLE IS NOT DEFINED! {error.message}{hint}"
+        return f"<< error 1 - {error.message} >>"  # Ansible's words, which playbooks compare

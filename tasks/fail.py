@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from labctl.errors import TaskFailed
 from labctl.task_types import Args, Context, arg
 
 ON_CONTROLLER = True
@@ -11,8 +10,8 @@ ON_CONTROLLER = True
 
 @dataclass(kw_only=True)
 class Arguments(Args):
-    msg: str = arg("Failed as requested from task", doc="What to say.")
+    msg: Any = arg("Failed as requested from task", doc="What to say: a text, or any value.")
 
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
-    raise TaskFailed(args.msg)
+    return {"failed": True, "changed": False, "msg": args.msg}

@@ -93,11 +93,15 @@ def _together(
 
 
 def _guarded(flow: Flow, block: Block, hosts: list[HostState], frame: Frame) -> None:
-    """The block with its rescue and always."""
+    """The block with its rescue and always. Who fails by the run_once of another host misses the first of
+    them that follows, as in Ansible."""
     inner = frame.inside(rescuable=bool(block.rescue))
     _repeated(flow, block, hosts, inner)
+    dragged = [host for host in hosts if host.dragged]
+    for host in dragged:
+        host.dragged = False
     if block.rescue:
-        broken = [host for host in hosts if host.failed or host.unreachable]
+        broken = [h for h in hosts if (h.failed or h.unreachable) and h not in dragged]
         for host in broken:
             host.failed = host.unreachable = False
         if broken:
@@ -105,6 +109,7 @@ def _guarded(flow: Flow, block: Block, hosts: list[HostState], frame: Frame) -> 
     if block.always:
         # A host that cannot be reached gets its always only where a rescue may bring it back.
         there = [h for h in hosts if not h.ended and (not h.unreachable or inner.rescuable)]
+        there = [h for h in there if block.rescue or h not in dragged]
         before = {host.name: (host.failed, host.unreachable, host.cleared) for host in there}
         for host in there:
             host.failed = host.unreachable = False
@@ -186,7 +191,7 @@ def failed_task(task: Task) -> dict[str, Any]:
     """A task as the rescue of its failure sees it (`ansible_failed_task`): its keywords as written."""
     return {
         **{keyword: task.inherited(keyword) for keyword in _INHERITED},
-        "name": task.name or task.action,
+        "name": task.name or "",
         "action": task.action,
         "args": dict(task.args),
         "tags": task.all_tags(),

@@ -235,6 +235,7 @@ class Flow:
             return
         if len(acted) < len(hosts):
             for host in hosts:
+                host.dragged = host.dragged or host.alive
                 host.failed = host.failed or host.alive
         scope = self.scopes.scope(bad[0], step.task, step.frame)
         if settings.lenient(step.task, "any_errors_fatal", scope):

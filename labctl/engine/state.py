@@ -36,7 +36,8 @@ class HostState:
     """One host over the whole run. `facts` is the content of `ansible_facts`; `registered` holds what
     `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
     `meta: end_host`. `cleared`: how often `meta: clear_host_errors` forgave it. `left`:
-    uses of roles it has left by `meta: end_role`. `codes`: the exit codes its failures stand for."""
+    uses of roles it has left by `meta: end_role`. `codes`: the exit codes its failures stand for. `dragged`:
+    failed by the `run_once` of another host, and past the first refuge of its block."""
 
     name: str
     inventory: Mapping[str, Any]
@@ -48,6 +49,7 @@ class HostState:
     failed: bool = False
     unreachable: bool = False
     ended: bool = False
+    dragged: bool = False
     gathered: bool = False
     cleared: int = 0
     left: set[Role] = field(default_factory=set)

@@ -45,7 +45,7 @@ class TestDebug:
         assert task("debug", msg="{{ d }}").values["msg"] == {"a": [1, 2]}
         assert task("debug", var="d.a[1] + n").values["d.a[1] + n"] == 5
         assert task("debug", var="{{ d.a }}").values["{{ d.a }}"] == [1, 2]
-        assert "NOT DEFINED" in task("debug", var="nope").values["nope"]
+        assert task("debug", var="nope").values["nope"] == "<< error 1 - 'nope' is undefined >>"
         assert task("debug").values["msg"] == "Hello world!"
 
     def test_verbosity(self, task):
