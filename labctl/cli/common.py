@@ -1,4 +1,4 @@
-"""What the subcommands that touch nodes share: options, inventories, labs, consoles."""
+"""What the subcommands that touch nodes share: run options, inventories, labs, consoles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl import configuration
-from labctl.cli import connection, passwords
 from labctl.events import Bus, Kind, Subscriber
 from labctl.paths import own_or_builtin
 
@@ -26,111 +25,6 @@ _SECRET = re.compile(
 )
 _DEFAULT_INVENTORY = Path("inventories/lab")
 _ANSIBLE_INVENTORY = Path("/etc/ansible/hosts")
-
-
-def add_inventory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-i",
-        "--inventory",
-        "--inventory-file",
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help="inventory file or folder, or 'host,' (default: $LABCTL_INVENTORY, else inventories/lab)",
-    )
-    parser.add_argument("-l", "--limit", metavar="PATTERN", help="only these of the hosts; @FILE lists them")
-    passwords.add_vault(parser)
-
-
-def add_connection(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("connection")
-    group.add_argument("-u", "--user", help="user to connect as, where the inventory names none")
-    group.add_argument(
-        "--private-key", "--key-file", metavar="FILE", help="SSH key, where the inventory names none"
-    )
-    group.add_argument("-T", "--timeout", type=seconds, metavar="SECONDS", help="to connect (default 10)")
-    group.add_argument("-b", "--become", action="store_true", help="work as another user")
-    group.add_argument("--become-user", metavar="USER", help="which (default root)")
-    group.add_argument("--become-method", choices=("sudo", "su"), help="how (default sudo)")
-    group.add_argument(
-        "-K", "--ask-become-pass", action="store_true", help="ask for the password become needs"
-    )
-    passwords.add_become_file(group)
-    connection.add(group)
-
-
-def add_execution(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
-    )
-    parser.add_argument("-f", "--forks", type=count, metavar="N", help="hosts at once (default 10)")
-    parser.add_argument(
-        "-C",
-        "--check",
-        "--dry-run",
-        dest="check",
-        action="store_true",
-        help="say what would change and what cannot be known; change nothing",
-    )
-    parser.add_argument("-D", "--diff", action="store_true", help="show what changes in files")
-    parser.add_argument(
-        "-M",
-        "--module-path",
-        action="append",
-        default=[],
-        metavar="FOLDERS",
-        help="further folders of task types, with ':' between them",
-    )
-    parser.add_argument(
-        "--flush-cache",
-        action="store_true",
-        help="gather facts anew (always so: labctl keeps them for one run)",
-    )
-    add_output(parser)
-
-
-OUTPUTS = ("live", "plain", "dense", "json", "yaml", "junit")
-
-
-def add_output(parser: argparse.ArgumentParser, choices: Sequence[str] = OUTPUTS) -> None:
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="count",
-        default=0,
-        help="more: results (-v), where tasks stand and what they notify (-vv); up to -vvvv as debug asks",
-    )
-    parser.add_argument(
-        "--output",
-        choices=choices,
-        metavar="FORM",
-        help=f"{', '.join(choices)} (default: live on a terminal, else plain)",
-    )
-
-
-def seconds(text: str) -> float:
-    """A number of seconds above 0, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return value
-
-
-def count(text: str) -> int:
-    """A number from 1 up, for argparse."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """A number from 0 up, for argparse."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
-    return int(text)
 
 
 def inventory_sources(args: argparse.Namespace) -> list[str]:
@@ -150,6 +44,7 @@ def inventory_sources(args: argparse.Namespace) -> list[str]:
 
 
 def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
+    from labctl.cli import passwords
     from labctl.inventory import load
 
     passwords.unlock(args)
@@ -234,6 +129,7 @@ def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
 
 
 def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
+    from labctl.cli import connection, passwords
     from labctl.engine import RunOptions
     from labctl.variables import parse_extra_vars
 

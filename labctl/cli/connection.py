@@ -5,37 +5,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from labctl import configuration, vault
 from labctl.cli import passwords
 from labctl.errors import UsageError
-
-
-def add(group: Any) -> None:
-    group.add_argument("-c", "--connection", metavar="KIND", help="ssh or local, where nothing else says it")
-    asked = group.add_mutually_exclusive_group()
-    asked.add_argument("-k", "--ask-pass", action="store_true", help="ask for the password of the connection")
-    asked.add_argument(
-        "--connection-password-file",
-        "--conn-pass-file",
-        metavar="FILE",
-        help="file or program with the password of the connection",
-    )
-    group.add_argument(
-        "--ssh-common-args", metavar="ARGS", help="ssh's own options, as '-J gate' or '-o Name=value'"
-    )
-    group.add_argument("--ssh-extra-args", metavar="ARGS", help="further ones")
-    for name in ("--sftp-extra-args", "--scp-extra-args"):
-        group.add_argument(name, action=_Refused, metavar="ARGS", help=argparse.SUPPRESS)
-
-
-class _Refused(argparse.Action):
-    def __call__(self, *_args: Any, **_more: Any) -> NoReturn:
-        raise UsageError(
-            f"{self.option_strings[0]}: labctl calls neither sftp nor scp, files go over the SSH connection",
-            hint="--ssh-common-args is for all of it",
-        )
 
 
 def variables(args: argparse.Namespace) -> dict[str, Any]:

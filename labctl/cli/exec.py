@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labctl.cli import common
+from labctl.cli import common, flags
 from labctl.console.text import Paint, clean, diff_lines, duration, result_lines
 from labctl.errors import EnvironmentProblem, UsageError
 from labctl.events import Event, Kind
@@ -30,29 +30,29 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-B",
         "--background",
-        type=common.count,
+        type=flags.count,
         metavar="SECONDS",
         help="let it go on by itself, so long at most",
     )
     parser.add_argument(
         "-P",
         "--poll",
-        type=common.whole,
+        type=flags.whole,
         metavar="SECONDS",
         help="with -B: look after it every so often; 0: do not wait",
     )
     parser.add_argument("-o", "--one-line", action="store_true", help="a line for each host")
     parser.add_argument("-t", "--tree", metavar="FOLDER", help="write each host's result to a file there")
     parser.add_argument(
-        "--task-timeout", type=common.seconds, metavar="SECONDS", help="end the task after so long"
+        "--task-timeout", type=flags.seconds, metavar="SECONDS", help="end the task after so long"
     )
     parser.add_argument(
         "--playbook-dir", metavar="FOLDER", help="take group_vars/, tasks/ and files/ from beside here"
     )
     parser.add_argument("--list-hosts", action="store_true", help="list the hosts, and do nothing")
-    common.add_inventory(parser)
-    common.add_execution(parser)
-    common.add_connection(parser)
+    flags.add_inventory(parser)
+    flags.add_execution(parser)
+    flags.add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from labctl.cli import common
+from labctl.cli import flags
 from labctl.console.text import block
 from labctl.events import Event, Kind
 
@@ -26,9 +26,9 @@ def add_parser(commands: Any) -> None:
         "--subset", action="append", default=[], metavar="NAME", help="gather only these subsets"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object: host to facts")
-    common.add_inventory(parser)
-    common.add_execution(parser)
-    common.add_connection(parser)
+    flags.add_inventory(parser)
+    flags.add_execution(parser)
+    flags.add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:

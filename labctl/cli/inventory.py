@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labctl.cli import common
+from labctl.cli import common, flags
 from labctl.errors import InventoryError, UsageError, did_you_mean
 
 
@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="write there")
     parser.add_argument("--playbook-dir", metavar="FOLDER", help="with the group_vars and host_vars there")
-    common.add_inventory(parser)
+    flags.add_inventory(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,44 +15,6 @@ from labctl.errors import UsageError
 from labctl.vault import DEFAULT, Keyring, Password, passwords
 
 
-def add_vault(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("vault")
-    group.add_argument(
-        "--vault-id",
-        dest="vault_ids",
-        action="append",
-        default=[],
-        metavar="LABEL@SOURCE",
-        help="a vault password and its id; SOURCE is a file, a program, or 'prompt'",
-    )
-    group.add_argument(
-        "--vault-password-file",
-        "--vault-pass-file",
-        dest="vault_password_files",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="file or program with a vault password (also: $ANSIBLE_VAULT_PASSWORD_FILE)",
-    )
-    group.add_argument(
-        "-J",
-        "--ask-vault-password",
-        "--ask-vault-pass",
-        dest="ask_vault_pass",
-        action="store_true",
-        help="ask for the vault password",
-    )
-
-
-def add_become_file(group: Any) -> None:
-    group.add_argument(
-        "--become-password-file",
-        "--become-pass-file",
-        metavar="FILE",
-        help="file or program with the password become needs",
-    )
-
-
 def unlock(args: argparse.Namespace) -> Keyring:
     """Read or ask for the vault passwords, once for a command line; the process uses them from now on."""
     if getattr(args, "keyring", None) is None:

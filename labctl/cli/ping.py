@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from labctl.cli import common
+from labctl.cli import common, flags
 from labctl.errors import LabctlError
 from labctl.events import Bus, Event, Kind
 
@@ -28,9 +28,9 @@ def add_parser(commands: Any) -> None:
         "pattern", nargs="?", default="all", metavar="PATTERN", help="hosts or groups (default all)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object: host to figures")
-    common.add_inventory(parser)
-    common.add_execution(parser)
-    common.add_connection(parser)
+    flags.add_inventory(parser)
+    flags.add_execution(parser)
+    flags.add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:

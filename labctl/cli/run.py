@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl.cli import common
+from labctl.cli import common, flags
 from labctl.errors import UsageError, did_you_mean
 from labctl.events import Bus, Kind
 from labctl.paths import own_or_builtin
-from labctl.task_types import Registry
 
 if TYPE_CHECKING:
     from labctl.engine import RunOptions
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from labctl.errors import Mark
     from labctl.inventory import Inventory
     from labctl.playbook import Play, Playbook
+    from labctl.task_types import Registry
 
 
 _EPILOG = """\
@@ -42,8 +42,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "playbooks", nargs="*", metavar="PLAYBOOK", help="playbook files, run one after the other"
     )
-    common.add_inventory(parser)
-    common.add_execution(parser)
+    flags.add_inventory(parser)
+    flags.add_execution(parser)
     parser.add_argument(
         "--junit-xml", metavar="FILE", help="write a JUnit report to FILE, whatever --output says"
     )
@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
     what.add_argument("--list-hosts", action="store_true", help="list the hosts of each play")
     what.add_argument("--list-tasks", action="store_true", help="list the tasks of each play")
     what.add_argument("--list-tags", action="store_true", help="list the tags of each play")
-    common.add_connection(parser)
+    flags.add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -132,6 +132,8 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
 
 def registry_for(playbooks: list[Path], further: Sequence[str] = ()) -> Registry:
     """The built-in task types, those of -M, and those in tasks/ beside a playbook or beside its folder."""
+    from labctl.task_types import Registry
+
     named = [Path(name).expanduser() for given in further for name in given.split(":") if name]
     for folder in named:
         if not folder.is_dir():
@@ -244,5 +246,5 @@ def _check_start(books: list[Playbook], wanted: str | None) -> None:
                 continue
             if entry.dynamic or starts_at(entry, wanted):
                 return
-            names += [str(entry.name or entry.action), entry.label()]
+            names += [entry.title, entry.label()]
     raise UsageError(f"--start-at-task: no task is called '{wanted}'", hint=did_you_mean(wanted, names))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl.cli import common
+from labctl.cli import common, flags
 from labctl.errors import LabctlError, UndefinedVariable, UsageError, did_you_mean
 from labctl.paths import own_or_builtin
 
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-e", "--extra-vars", action="append", default=[], metavar="VARS", help="k=v, JSON, YAML or @file"
     )
-    common.add_inventory(parser)
+    flags.add_inventory(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl import vault
-from labctl.cli import passwords
+from labctl.cli import flags, passwords
 from labctl.errors import Mark, UsageError, VaultError
 from labctl.vault import Keyring, Password
 
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     def action(name: str, does: str, run: Callable[[argparse.Namespace], None], *aliases: str) -> Any:
         one = actions.add_parser(name, help=does, description=does, aliases=list(aliases))
         one.set_defaults(act=run)
-        passwords.add_vault(one)
+        flags.add_vault(one)
         one.add_argument("-v", "--verbose", action="count", default=0, help=argparse.SUPPRESS)
         return one
 
