@@ -55,7 +55,10 @@ class Scopes:
         around = node.roles_around() if inside else []
         roles = [*self._public, *_chain(around)] if here else []
         return precedence_layers(
-            role_defaults=[*([_address(state)] if here else []), *(role.defaults for role in roles)],
+            role_defaults=[
+                *([_address(state)] if here else []),
+                *(role.defaults for role in [*roles, *around]),
+            ],
             inventory=state.inventory,
             facts=dict(state.facts),
             play_vars=self._play_vars if here else None,
