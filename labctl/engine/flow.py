@@ -109,7 +109,7 @@ class Flow:
             return text
         scope = self.scopes.scope(host, task, frame)
         try:
-            name = str(scope.template(task.name or task.action, task.mark))
+            name = str(scope.template(task.title, task.mark))
         except LabctlError:
             return text
         return f"{task.role.name} : {name}" if task.role else name
@@ -159,7 +159,7 @@ class Flow:
     def _notify(self, task: Task, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         for name in outcome.notify:
             scope = self.scopes.scope(hosts[0], task)
-            uncertain = (task.name or task.action) if outcome.result.is_unknown else None
+            uncertain = task.title if outcome.result.is_unknown else None
             for host in hosts:
                 try:
                     found = self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain)

@@ -66,6 +66,7 @@ class Action:
     """`arguments` has positions; `task_type` is None for the engine's own actions and for unknown ones."""
 
     name: str
+    written: str
     task_type: TaskType | None
     arguments: yaml.Mapping
     local: bool
@@ -95,7 +96,7 @@ def read(
         reader.add(extra, arguments)
     elif is_template(extra):
         _put(arguments, VARIABLE, extra, data.key_mark("args"), data.value_mark("args"))
-    return Action(short_name(name), task_type, arguments, local=key == "local_action", mark=mark)
+    return Action(short_name(name), name, task_type, arguments, local=key == "local_action", mark=mark)
 
 
 def _task_type(name: str, mark: Mark, registry: Registry, problems: Problems) -> TaskType | None:

@@ -9,7 +9,7 @@ from labctl.playbook.tree import Handler, Play, Task, walk
 
 def starts_at(task: Task, wanted: str) -> bool:
     """Whether a task has this name, or one that this pattern matches; "role : name" counts as well."""
-    names = (task.name or task.action, task.label())
+    names = (task.title, task.label())
     return not isinstance(task, Handler) and any(
         name == wanted or fnmatchcase(name, wanted) for name in map(str, names)
     )

@@ -147,6 +147,7 @@ def _task(data: yaml.Mapping, parent: Keywords, loader: Loader, *, handlers: boo
         parent=parent,
         marks=given.marks,
         action=action.name,
+        written=action.written,
         task_type=action.task_type,
         args=action.arguments,
         **given.values,

@@ -170,10 +170,12 @@ class Repeatable(Keywords):
 @dataclass(kw_only=True, eq=False)
 class Task(Repeatable):
     """One task. `args` are its arguments as written, the text of `command: text` among them under the
-    argument that takes it; `task_type` is None for the engine's own actions. `preview`: what a dynamic
+    argument that takes it; `task_type` is None for the engine's own actions. `written` is the action's name as
+    the playbook has it. `preview`: what a dynamic
     include will load, where its name is known before the run (for checks, not for running)."""
 
     action: str
+    written: str = ""
     task_type: TaskType | None = field(default=None, repr=False)
     args: yaml.Mapping
     register: str | None = None
@@ -193,9 +195,14 @@ class Task(Repeatable):
         """Whether its tasks are loaded at run time."""
         return self.action in INCLUDES
 
+    @property
+    def title(self) -> str:
+        """Its name, or its action where it has none."""
+        return self.name or self.written or self.action
+
     def label(self) -> str:
-        """What listings and the console call it: "role : name", or the action where it has no name."""
-        name = self.name or self.action
+        """What listings and the console call it: "role : title"."""
+        name = self.title
         if not self.name and self.action == "include_role":
             name = f"{name} : {self.args.get('name') or self.args.get('role')}"
         return f"{self.role.name} : {name}" if self.role else name
