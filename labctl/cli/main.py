@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from labctl import __version__
@@ -45,6 +45,24 @@ class Parser(argparse.ArgumentParser):
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             self.intermixed = True
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, and the nearest option is named when one is misspelt."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            wrong = unknown[0].partition("=")[0]
+            near = did_you_mean(wrong, self.options()) if wrong.startswith("--") else None
+            help_of = f"{self.prog} {parsed.command} --help"
+            raise UsageError(f"unrecognized arguments: {' '.join(unknown)}", hint=near or help_of)
+        return parsed
+
+    def options(self) -> Iterator[str]:
+        """The options of this parser and of the commands below it."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action.choices, Mapping):
+                for parser in action.choices.values():
+                    yield from parser.options()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"{self.prog} --help")

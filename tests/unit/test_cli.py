@@ -207,3 +207,16 @@ def test_secrets_on_the_command_line_are_not_recorded(cli, monkeypatch):
     assert cli(*arguments)[0] == 0
     assert "who=you" in Path("runs/latest/run.json").read_text()
     assert all("hunter2" not in path.read_text() for path in Path("runs/latest").glob("*.json*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["run", "--lmit", "a", "site.yml"], "did you mean '--limit'?"),
+        (["vault", "encrypt", "--vault-pasword-file=x", "f"], "did you mean '--vault-password-file'?"),
+        (["run", "-o", "site.yml"], "labctl run --help"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_nearest(words, hint, capsys):
+    assert main(words) == 5
+    assert f"hint: {hint}" in capsys.readouterr().err
