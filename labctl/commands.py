@@ -82,14 +82,15 @@ def run(
     strip: bool = True,
     on_node: bool = True,
     chdir: str | None = None,
+    written: Sequence[str | None] = (),
 ) -> Generator[Change, Any, dict[str, Any]]:
     """Run it, or in a dry run say that its effect is unknown unless `creates`/`removes` decide (which
-    needs an agent: `on_node`). `start` must itself leave it out when they make it unnecessary."""
+    needs an agent: `on_node`). `written`: these two as the task has them, below `chdir`. `start` must itself leave it out when they make it unnecessary."""
     if ctx.check and on_node:
         for glob, there in ((creates, True), (removes, False)):
             if glob and bool(ctx.node.call("files", "matches", pattern=glob)) is there:
                 reason = f"{glob} {'exists' if there else 'does not exist'}"
-                return unnecessary(_as_written(reason, chdir), command)
+                return unnecessary(_as_written(reason, chdir, written), command)
     if ctx.job is not None:
         ctx.job.command, ctx.job.strip = command, strip
     text = command if isinstance(command, str) else " ".join(map(str, command))
@@ -101,7 +102,7 @@ def run(
     if done is None:
         return {"cmd": command}
     if done.skipped:
-        return unnecessary(_as_written(done.skipped, chdir), command)
+        return unnecessary(_as_written(done.skipped, chdir, written), command)
     return values(done, command, strip=strip)
 
 
@@ -135,9 +136,12 @@ def spoken(done: Completed | None) -> dict[str, Any]:
     return found
 
 
-def _as_written(reason: str, chdir: str | None) -> str:
-    """A reason that names a path as it stands in the task: below the folder the command runs in."""
-    return reason.removeprefix(f"{chdir.rstrip('/')}/") if chdir else reason
+def _as_written(reason: str, chdir: str | None, written: Sequence[str | None]) -> str:
+    """A reason that names a path as it stands in the task, below the folder the command runs in or not."""
+    for name in written:
+        if name and chdir and reason.startswith(f"{(path := below(chdir, name))} "):
+            return f"{name}{reason.removeprefix(str(path))}"
+    return reason
 
 
 def _not_started(error: NodeError, command: Any, chdir: str | None) -> dict[str, Any]:

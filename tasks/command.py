@@ -58,6 +58,13 @@ def run(args: Arguments, ctx: Context) -> Steps:
         )
 
     values = yield from commands.run(
-        ctx, argv, start, creates=creates, removes=removes, strip=args.strip_empty_ends, chdir=args.chdir
+        ctx,
+        argv,
+        start,
+        creates=creates,
+        removes=removes,
+        strip=args.strip_empty_ends,
+        chdir=args.chdir,
+        written=(args.creates, args.removes),
     )
     return {**values, "warnings": [said]} if args.executable else values

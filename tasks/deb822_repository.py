@@ -54,7 +54,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
         for one in [path, *keys]:
             if ctx.node.stat(one) is not None:
                 yield Change(f"removal of {one}", lambda one=one: ctx.node.remove(one))
-        return {"repo": None, "dest": path, "key_filename": keys[-1], "state": "absent"}
+        return {"repo": None, "dest": path, "key_filename": keys[-1]}
     key = None
     if args.signed_by is not None:
         args.signed_by, key = yield from _key(args.signed_by, ctx, keys)

@@ -46,7 +46,9 @@ def run(args: Arguments, ctx: Context) -> Steps:
     return {
         "msg": "",
         "current": {args.question: hidden},
-        "previous": {args.question: previous.get(args.question)},
+        "previous": {args.question: previous[args.question]}
+        if args.question in previous
+        else {**previous, args.question: ""},
     }
 
 

@@ -50,5 +50,6 @@ def run(args: Arguments, ctx: Context) -> Steps:
             removes=removes,
             strip=args.strip_empty_ends,
             chdir=args.chdir,
+            written=(args.creates, args.removes),
         )
     )

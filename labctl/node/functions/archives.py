@@ -16,11 +16,12 @@ from typing import Any, Dict, List, Sequence
 from labctl.node.functions import files
 
 Found = Dict[str, Any]
+# Ansible's handler for plain tar takes every compression that tar finds out itself.
 _HANDLERS = (
     (b"\x1f\x8b", "TgzArchive", "-z"),
-    (b"BZh", "TarBzipArchive", "-j"),
-    (b"\xfd7zXZ", "TarXzArchive", "-J"),
-    (b"\x28\xb5\x2f\xfd", "TarZstdArchive", "--use-compress-program=zstd"),
+    (b"BZh", "TarArchive", "-j"),
+    (b"\xfd7zXZ", "TarArchive", "-J"),
+    (b"\x28\xb5\x2f\xfd", "TarArchive", "--use-compress-program=zstd"),
 )
 
 
