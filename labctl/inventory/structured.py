@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,8 @@ def read_yaml(inventory: Inventory, path: Path, evaluate: constructed.Evaluate |
 
 def read_toml(inventory: Inventory, path: Path) -> None:
     """Add what a TOML inventory holds: its tables are groups, as YAML's mappings are. InventoryError."""
+    import tomllib
+
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 import re
 import string
@@ -92,6 +91,8 @@ def _setting(name: str, scheme: Scheme, salt: str, rounds: int | None, ident: st
 
 @cache
 def _library() -> Any:
+    import ctypes
+
     for name in ("libcrypt.so.1", "libcrypt.so.2", "libcrypt.so"):
         try:
             library = ctypes.CDLL(name)

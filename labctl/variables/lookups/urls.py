@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,13 +11,10 @@ from labctl.errors import VariableError
 from labctl.variables.filters.logic import to_bool
 
 if TYPE_CHECKING:
+    from urllib.request import OpenerDirector
+
     from labctl.variables.lookups.values import Lookup
     from labctl.variables.scope import Scope
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def url(
@@ -55,7 +49,14 @@ def url(
     return found
 
 
-def _opener(validate: bool, proxy: bool, ca_path: str | None, follow: str) -> urllib.request.OpenerDirector:
+def _opener(validate: bool, proxy: bool, ca_path: str | None, follow: str) -> OpenerDirector:
+    import ssl  # it and urllib.request are slow to import, and few playbooks need them
+    from urllib import request
+
+    class Stay(request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
     try:
         context = ssl.create_default_context(cafile=ca_path)
     except OSError as error:
@@ -63,27 +64,28 @@ def _opener(validate: bool, proxy: bool, ca_path: str | None, follow: str) -> ur
     if not validate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
+    handlers: list[request.BaseHandler] = [request.HTTPSHandler(context=context)]
     if not proxy:
-        handlers.append(urllib.request.ProxyHandler({}))
+        handlers.append(request.ProxyHandler({}))
     if follow in ("none", "no", "False"):
-        handlers.append(_Stay())
-    return urllib.request.build_opener(*handlers)
+        handlers.append(Stay())
+    return request.build_opener(*handlers)
 
 
-def _read(
-    opener: urllib.request.OpenerDirector, address: str, headers: dict[str, str], timeout: float
-) -> str:
+def _read(opener: OpenerDirector, address: str, headers: dict[str, str], timeout: float) -> str:
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request
+
     shown = _without_password(address)
     if urlsplit(address).scheme not in ("http", "https", "ftp", "file"):
         raise VariableError(f"'{shown}' is not a URL")
     try:
-        request = urllib.request.Request(address, headers=headers)  # noqa: S310 - checked above
+        request = Request(address, headers=headers)  # noqa: S310 - checked above
         with opener.open(request, timeout=timeout) as answer:
             body: bytes = answer.read()
-    except urllib.error.HTTPError as error:
+    except HTTPError as error:
         raise VariableError(f"{shown} answered {error.code} {error.reason}") from None
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (URLError, OSError, ValueError) as error:
         raise VariableError(f"{shown}: {getattr(error, 'reason', None) or error}") from None
     return body.decode(errors="replace")
 
