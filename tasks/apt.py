@@ -8,6 +8,7 @@ run lists what apt itself says it would install and remove.
 from __future__ import annotations
 
 import fnmatch
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from labctl.errors import TaskFailed
 from labctl.task_types import Args, Change, Context, Steps, arg
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "APT_LISTCHANGES_FRONTEND": "none"}
+_NO_PACKAGE = re.compile(r"E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation cand)")
+_NO_VERSION = re.compile(r"E: Version '([^']+)' for '([^']+)' was not found")
 
 
 @dataclass(kw_only=True)
@@ -106,6 +109,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
         plan = _plan(ctx, args, command) if _must_simulate(ctx, command) else None
         if plan is not None and plan["rc"]:
             if not stale:
+                if missing := _missing(plan["error"]):
+                    raise TaskFailed(missing)
                 raise TaskFailed(_reason(plan["error"], ctx.host), stderr=plan["error"], rc=plan["rc"])
             yield Change(
                 _what(command, wanted), lambda: None, unknown="the package lists would be fetched first"
@@ -130,7 +135,10 @@ def run(args: Arguments, ctx: Context) -> Steps:
             values.update(stdout=done.text(), stderr=done.error_text())
             if command[0] in ("upgrade", "dist-upgrade"):
                 values["msg"] = done.text()
-    if before["lists_age"] is not None:
+    others = args.deb or args.upgrade != "no" or ((args.autoremove or args.autoclean) and not wanted)
+    if (removing and wanted) or others:
+        del values["cache_updated"]
+    elif before["lists_age"] is not None:
         values["cache_update_time"] = int(
             time.time() - (0 if values["cache_updated"] else before["lists_age"])
         )
@@ -303,9 +311,21 @@ def _locked(ctx: Context, args: Arguments, command: list[str]) -> Any:
             ctx.progress("waiting for another user of apt", None)
             if ctx.node.call("packages", "wait_for_locks", timeout=left):
                 continue
+        if missing := _missing(said):
+            raise TaskFailed(missing)
         raise TaskFailed(
             _reason(said, ctx.host), rc=done.rc, stdout=done.text(), stderr=said, cmd=" ".join(argv)
         )
+
+
+def _missing(said: str) -> str | None:
+    """What Ansible says of a package, or a version of it, that no source offers."""
+    for line in said.splitlines():
+        if found := _NO_PACKAGE.match(line):
+            return f"No package matching '{found[1] or found[2]}' is available"
+        if found := _NO_VERSION.match(line):
+            return f"no available installation candidate for {found[2]}={found[1]}"
+    return None
 
 
 def _reason(said: str, host: str) -> str:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ import pytest
 from labctl.lab import Lab
 from labctl.paths import cache_dir
 from tests.conformance import tools
+from tests.conformance.archive import archive
 from tests.conformance.cases import Bundle, Case, bundles
 from tests.conformance.tools import ROOT, Run
 
@@ -57,6 +58,24 @@ def oracle_python() -> Path:
     return Path(marker.read_text()) / "bin/python"
 
 
+def _serve(lab: Lab, names: Iterable[str]) -> None:
+    """Put the archive where the nodes' apt finds it, and onto them what ansible-core's modules import and call."""
+    folder = archive(lab.container(next(iter(names))).rootfs)
+    shutil.copytree(folder, lab.shared / "archive")
+    source = "deb [trusted=yes] file:/srv/shared/archive ./"
+    script = (
+        f"echo '{source}' > /etc/apt/sources.list && apt-get -q update"
+        " && apt-get -q -y install python3-apt python3-debian python3-packaging gpg"
+    )
+    for name in names:
+        subprocess.run(
+            ["lxc-attach", *lab.container(name).lxc("")[1:], "--clear-env", "--", "sh", "-c", script],
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+
 @pytest.fixture(scope="session")
 def pair() -> Iterator[dict[str, dict[str, Any]]]:
     """Two equal nodes, one for each tool: the inventory variables that reach them."""
@@ -73,6 +92,7 @@ def pair() -> Iterator[dict[str, dict[str, Any]]]:
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         lab.up(lambda message, _fraction: print(message, file=sys.stderr))
+        _serve(lab, names)
         yield {name: lab.connection(name) for name in names}
     finally:
         down()

@@ -11,6 +11,7 @@ from tests.conformance.compare import lines, mispredicted, of_case
 from tests.conformance.conftest import Outcome, Sessions
 
 CASES = list(load())
+pytestmark = pytest.mark.timeout(1800)  # the first case waits for the whole bundle, and for those before it
 
 
 def _same(case: Case, theirs: Outcome, ours: Outcome, *, again: bool = False) -> None:

@@ -100,7 +100,7 @@ def _call(argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> subproce
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=240,
+        timeout=900,
         check=False,
     )
 

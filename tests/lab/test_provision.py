@@ -135,7 +135,7 @@ def test_a_package_nobody_has(do):
     for check in (False, True):
         result = do("worker2", "package", name="no-such-package", check=check)
         assert result.status is Status.FAILED
-        assert "Unable to locate package no-such-package" in result.values["msg"]
+        assert "No package matching 'no-such-package' is available" in result.values["msg"]
 
 
 def test_apt_waits_while_another_holds_the_lock(do, node, repository):

@@ -142,7 +142,7 @@ def test_apt_dry_run_fails_as_the_real_run_would(do, node):
     node.on_call("packages", "simulate", lambda argv: said)
     result = do("apt", name="gti", check=True)
     assert result.status is Status.FAILED
-    assert "Unable to locate package gti" in result.values["msg"]
+    assert "No package matching 'gti' is available" in result.values["msg"]
     assert do("apt", name="gti", update_cache=True, check=True).status is Status.UNKNOWN
 
 
