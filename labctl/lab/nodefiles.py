@@ -27,11 +27,69 @@ stop() {
     kill -TERM -1 2>/dev/null
     n=0
     while [ $n -lt 20 ] && [ "$(ls -d /proc/[0-9]* | wc -l)" -gt 1 ]; do n=$((n + 1)); sleep 0.1; done
+    # In a container this ends its first process with a word to LXC, which starts the container again.
+    [ -e /run/restart ] && exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x01234567)'
     exit 0
 }
 trap stop PWR TERM INT
 for s in /etc/rc2.d/S*; do "$s" start & done
 while :; do sleep infinity & wait $!; done
+"""
+
+SHUTDOWN = """\
+#!/usr/bin/python3
+\"\"\"shutdown [-r|-h|-P] [now|+MINUTES|HH:MM] [MESSAGE], shutdown -c, reboot, poweroff: of a lab node.\"\"\"
+import os, shutil, signal, subprocess, sys, time
+
+WAITING = "/run/shutdown.pid"
+
+
+def cancel():
+    try:
+        with open(WAITING) as stream:
+            os.kill(int(stream.read()), signal.SIGTERM)
+        os.unlink(WAITING)
+    except (OSError, ValueError):
+        pass
+
+
+def seconds(when):
+    if when == "now":
+        return 0
+    try:
+        if ":" in when:
+            hour, minute = (int(word) for word in when.split(":"))
+            now = time.localtime()
+            return ((hour - now.tm_hour) * 3600 + (minute - now.tm_min) * 60 - now.tm_sec) % 86400
+        return 60 * int(when.lstrip("+"))
+    except ValueError:
+        sys.exit("shutdown: " + when + " is no time: now, +MINUTES or HH:MM")
+
+
+name = os.path.basename(sys.argv[0])
+options = [word for word in sys.argv[1:] if word.startswith("-")]
+words = [word for word in sys.argv[1:] if not word.startswith("-")]
+if os.geteuid():
+    sys.exit(name + ": only root may do this")
+cancel()
+if "-c" in options:
+    sys.exit()
+delay = seconds(words[0] if words else "+1") if name == "shutdown" else 0
+if len(words) > 1 and shutil.which("wall"):
+    subprocess.run(["wall", " ".join(words[1:])], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+sys.stdout.flush()
+if os.fork():
+    os._exit(0)
+os.setsid()
+null = os.open(os.devnull, os.O_RDWR)
+for number in range(3):
+    os.dup2(null, number)
+with open(WAITING, "w") as stream:
+    stream.write(str(os.getpid()))
+time.sleep(delay)
+if name == "reboot" or "-r" in options or "--reboot" in options:
+    open("/run/restart", "w").close()
+os.kill(1, signal.SIGPWR)
 """
 
 CONTAINERD_SERVICE = """\

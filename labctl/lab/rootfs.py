@@ -223,6 +223,7 @@ def _finish(root: Path, archive: str | None) -> None:
     """Put our files in, and take out what would make two nodes alike or reach for a network."""
     files = {
         "sbin/node-init": (nodefiles.INIT, 0o755),
+        **{f"sbin/{name}": (nodefiles.SHUTDOWN, 0o755) for name in ("shutdown", "reboot", "poweroff")},
         "etc/init.d/containerd": (nodefiles.CONTAINERD_SERVICE, 0o755),
         "etc/ssh/sshd_config.d/10-lab.conf": (nodefiles.SSHD, 0o644),
         "etc/sudoers.d/lab": (nodefiles.SUDOERS, 0o440),
