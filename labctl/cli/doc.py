@@ -1,4 +1,4 @@
-"""`labctl doc`: the task types, from their own docstrings and schemas."""
+"""`labctl doc [TASKTYPE …]`: the task types and their arguments, from their own files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,58 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from labctl.task_types import Parameter, Registry, TaskType
+from labctl.cli.doc_actions import ACTIONS
+from labctl.task_types import Parameter, Registry, TaskType, short_name
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser("doc", help="the task types and their arguments")
+    parser = commands.add_parser("doc", help="the task types and their arguments", description=__doc__)
     parser.add_argument("name", nargs="*", metavar="TASKTYPE", help="task types to describe")
     parser.add_argument("-l", "--list", action="store_true", help="name them all, a line each")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "-M",
+        "--module-path",
+        action="append",
+        default=[],
+        metavar="FOLDERS",
+        help="further folders of task types",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    registry = Registry([folder for folder in (Path("tasks"),) if folder.is_dir()])
-    names = args.name or sorted(registry.names())
-    types = [registry.get(name) for name in names]
+    further = [Path(name).expanduser() for given in args.module_path for name in given.split(":") if name]
+    registry = Registry([*further, *(folder for folder in (Path("tasks"),) if folder.is_dir())])
+    names = args.name or sorted({*registry.names(), *ACTIONS})
+    types = {name: None if short_name(name) in ACTIONS else registry.get(name) for name in names}
     if args.json:
-        sys.stdout.write(json.dumps({t.name: _schema(t) for t in types}, indent=2, default=str) + "\n")
+        said = {t.name if t else name: _schema(t) if t else _schema_of(name) for name, t in types.items()}
+        sys.stdout.write(json.dumps(said, indent=2, default=str) + "\n")
     elif args.list or not args.name:
-        width = max((len(t.name) for t in types), default=0)
-        for t in types:
-            sys.stdout.write(f"{t.name.ljust(width)}  {_first_sentence(t.doc)}\n")
+        width = max((len(name) for name in types), default=0)
+        for name, t in types.items():
+            about = _first_sentence(t.doc) if t else _first_sentence(ACTIONS[short_name(name)][0])
+            sys.stdout.write(f"{name.ljust(width)}  {about}\n")
     else:
-        sys.stdout.write("\n\n".join(_page(t) for t in types) + "\n")
+        sys.stdout.write("\n\n".join(_page(t) if t else _page_of(name) for name, t in types.items()) + "\n")
     return 0
+
+
+def _page_of(name: str) -> str:
+    name = short_name(name)
+    about, arguments = ACTIONS[name]
+    lines = [name, "=" * len(name), "", *textwrap.wrap(about, 100), "", "Arguments"]
+    for argument, doc in arguments.items():
+        lines += [
+            f"  {argument}",
+            *textwrap.wrap(doc, 92, initial_indent="      ", subsequent_indent="      "),
+        ]
+    return "\n".join(lines)
+
+
+def _schema_of(name: str) -> dict[str, Any]:
+    about, arguments = ACTIONS[short_name(name)]
+    return {"doc": about, "arguments": {argument: {"doc": doc} for argument, doc in arguments.items()}}
 
 
 def _first_sentence(doc: str) -> str:

@@ -220,3 +220,16 @@ def test_secrets_on_the_command_line_are_not_recorded(cli, monkeypatch):
 def test_a_misspelt_option_is_answered_with_the_nearest(words, hint, capsys):
     assert main(words) == 5
     assert f"hint: {hint}" in capsys.readouterr().err
+
+
+def test_doc_describes_what_the_engine_does_itself(cli):
+    from labctl.cli.doc_actions import ACTIONS
+    from labctl.playbook.actions import ENGINE_ARGUMENTS, META_ACTIONS
+
+    assert {name: set(arguments) for name, (_, arguments) in ACTIONS.items()} == {
+        name: set(arguments) for name, arguments in ENGINE_ARGUMENTS.items()
+    }
+    assert all(action in ACTIONS["meta"][0] for action in META_ACTIONS)
+    assert "  tasks_from\n" in cli("doc", "ansible.builtin.include_role")[1]
+    assert "\nmeta " in cli("doc", "--list")[1]
+    assert json.loads(cli("doc", "--json", "meta", "copy")[1])["meta"]["arguments"]["action"]["doc"]
