@@ -174,7 +174,7 @@ def test_cpu_used_between_the_last_sample_and_the_end_is_not_lost(
     watch.until(lambda recording: bool(recording.vanished))
     recording = watch.stop()
     (gone,) = recording.vanished
-    assert gone.missed_usec > 200_000
+    assert gone.missed_usec > 50_000
     total = cpu_seconds([recording], [name], Window(recording.samples[0].t, recording.samples[-1].t))
     last = [s.containers[name].cpu_usec for s in recording.samples if name in s.containers][-1]
     assert total.value == pytest.approx((last + gone.missed_usec) / 1e6)

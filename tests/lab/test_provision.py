@@ -194,7 +194,11 @@ def test_a_service_stops_starts_and_is_disabled(do, node):
         assert again.status is Status.OK
     finally:
         back = do("worker2", "service", name="containerd", state="started", enabled=True)
-    assert (back.status, back.values["running"], back.values["enabled"]) == (Status.CHANGED, True, True)
+    assert (back.status, back.values["state"], back.values["enabled"]) == (
+        Status.CHANGED,
+        "started",
+        True,
+    )
     assert two.run(["ctr", "version"]).rc == 0
 
 
