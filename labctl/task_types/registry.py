@@ -76,7 +76,7 @@ class TaskType:
             if not any(name in seen for name in names):
                 raise PlaybookError(f"'{self.name}' needs one of: {', '.join(names)}", mark=mark_of(""))
         for names in self.arguments.mutually_exclusive:
-            both = [name for name in names if name in seen]
+            both = [name for name in names if name in seen and not _may_be_omitted(given[seen[name]])]
             if len(both) > 1:
                 raise PlaybookError(
                     f"'{self.name}' takes only one of: {', '.join(both)}", mark=mark_of(both[1])
@@ -112,6 +112,11 @@ class TaskType:
                 hint=did_you_mean(str(value), map(str, allowed)),
             ) from None
         return converted
+
+
+def _may_be_omitted(value: Any) -> bool:
+    """Whether it takes a host to know if an argument is given at all: `content: "{{ text | default(omit) }}"`."""
+    return isinstance(value, Text) and "{{" in value and "omit" in value
 
 
 def short_name(name: str) -> str:

@@ -87,14 +87,18 @@ class Scope(Source, Mapping[str, Any]):
         return iter(self)
 
     def search_path(self, folder: str) -> list[str]:
-        """Where a template's includes and a lookup's files are sought, nearest first."""
+        """Where a template's includes and a lookup's files are sought: beside the template, in the roles the
+        task is in, beside the task's own file, beside the playbook."""
+        template = self.find("template_fullpath")
+        bases = [os.path.dirname(template)] if isinstance(template, str) else []
+        paths = self.find("ansible_search_path")
+        bases += paths if isinstance(paths, list) else [self.find(n) for n in ("role_path", "playbook_dir")]
         found: list[str] = []
-        for name in ("template_fullpath", "role_path", "playbook_dir"):
-            base = self.find(name)
-            if isinstance(base, str):
-                base = os.path.dirname(base) if name == "template_fullpath" else base
-                found += [os.path.join(base, folder), base]
-        return found
+        for base in (base for base in bases if isinstance(base, str)):
+            above = os.path.dirname(base)  # of a task file in a folder below tasks/: its role's files as well
+            more = [os.path.join(os.path.dirname(above), folder), above] if above.endswith("/tasks") else []
+            found += [*more, os.path.join(base, folder), base]
+        return list(dict.fromkeys(found))
 
     def _resolve(self, value: Any, label: str) -> Any:
         kind = type(value)

@@ -91,3 +91,11 @@ def test_a_template_that_compiles_to_no_python_is_an_error_with_its_place(tmp_pa
     with pytest.raises(PlaybookError, match="keyword argument repeated") as found:
         _load(tmp_path, text)
     assert found.value.mark.line == 3
+
+
+def test_of_two_arguments_that_exclude_one_another_one_may_be_omitted(tmp_path):
+    text = "{{ given | default(omit) }}"
+    load = f"- hosts: h\n  tasks:\n    - copy: {{dest: /x, content: '{text}', src: '{text}'}}\n"
+    assert _load(tmp_path, load)
+    with pytest.raises(PlaybookError, match="'copy' takes only one of"):
+        _load(tmp_path, load.replace(" | default(omit)", ""))
