@@ -93,9 +93,14 @@ def run(args: Arguments, ctx: Context) -> Steps:
     changed = False
     stale = args.update_cache and _is_stale(before["lists_age"], args.cache_valid_time)
     if stale:
-        updated = yield Change("package lists", lambda: _apt(ctx, args, ["update"]))
-        values["cache_updated"] = updated is not None
-        changed = not (wanted or args.deb or args.upgrade != "no")
+        alone = not (wanted or args.deb or args.upgrade != "no")
+        why = "only the archive knows whether there is news" if alone else None
+        updated = yield Change("package lists", lambda: _apt(ctx, args, ["update"]), unknown=why)
+        if updated is not None:
+            lists = _state(ctx, [], candidates=False)
+            values["cache_updated"] = lists["lists_time"] != before["lists_time"]
+            before |= {"lists_age": lists["lists_age"]}
+        changed = alone and values["cache_updated"]
     if latest and args.update_cache:
         before = _state(ctx, wanted, candidates=True)
     commands = [
@@ -139,9 +144,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
     if (removing and wanted) or others:
         del values["cache_updated"]
     elif before["lists_age"] is not None:
-        values["cache_update_time"] = int(
-            time.time() - (0 if values["cache_updated"] else before["lists_age"])
-        )
+        values["cache_update_time"] = int(time.time() - before["lists_age"])
     return {**values, "changed": changed}
 
 

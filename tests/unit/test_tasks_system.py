@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,13 +58,20 @@ def argvs(node):
 # apt
 
 
-def installed(node, lists_age=10.0, apt=True, candidates=None, **versions):
-    """Script `packages.state`: versions by name; what is not named is not installed."""
+def installed(node, lists_age=10.0, apt=True, candidates=None, news=True, **versions):
+    """Script `packages.state`: versions by name; what is not named is not installed. `news`: whether the lists
+    are newer each time."""
+    times = itertools.count(step=int(news))
 
     def state(names, candidates=False):
         offered = dict(extra) if candidates else {}
         found = {name: {"version": versions.get(name), "candidate": offered.get(name)} for name in names}
-        return {"apt": apt, "packages": found, "lists_age": lists_age}
+        return {
+            "apt": apt,
+            "packages": found,
+            "lists_age": lists_age,
+            "lists_time": next(times),
+        }
 
     extra = candidates or {}
     node.on_call("packages", "state", state)
@@ -153,6 +161,14 @@ def test_apt_fetches_lists_only_when_they_are_old(do, node):
     result = do("apt", name="vim", update_cache=True, cache_valid_time=10)
     assert (result.status, result.values["cache_updated"]) == (Status.OK, True)
     assert do("apt", update_cache=True).status is Status.CHANGED
+    assert do("apt", update_cache=True, check=True).status is Status.UNKNOWN
+
+
+def test_apt_that_fetches_the_lists_it_had_changes_nothing(do, node):
+    installed(node, news=False)
+    node.on(any_of("apt-get"))
+    result = do("apt", update_cache=True)
+    assert (result.status, result.values["cache_updated"]) == (Status.OK, False)
 
 
 def test_apt_update_whose_fetch_failed_fails(do, node):

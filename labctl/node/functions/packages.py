@@ -16,7 +16,8 @@ _STAMPS = ("/var/lib/apt/periodic/update-success-stamp", "/var/lib/apt/lists")
 def state(names: list[str], candidates: bool = False, status: str = _STATUS) -> dict[str, Any]:
     """What is installed of `names` ('nfs-common', 'libc6:arm64').
 
-    Returns {"apt": bool, "packages": {name: {"version", "candidate"}}, "lists_age": seconds or None}.
+    Returns {"apt": bool, "packages": {name: {"version", "candidate"}}, "lists_age": seconds or None,
+    "lists_time": whole seconds since the epoch or None}.
     A version of None: not installed. A virtual package has the version of its provider. `candidate` is asked
     of apt only when `candidates`; None: no source offers it."""
     try:
@@ -26,13 +27,15 @@ def state(names: list[str], candidates: bool = False, status: str = _STATUS) -> 
         text = ""
     installed, provided = _installed(text, set(names))
     offered = _candidates(names) if candidates else {}
+    when = _lists_time()
     return {
         "apt": any(os.access(os.path.join(d, "apt-get"), os.X_OK) for d in ("/usr/bin", "/bin")),
         "packages": {
             name: {"version": installed.get(name, provided.get(name)), "candidate": offered.get(name)}
             for name in names
         },
-        "lists_age": _lists_age(),
+        "lists_age": None if when is None else max(0.0, time.time() - when),
+        "lists_time": None if when is None else int(when),
     }
 
 
@@ -79,10 +82,10 @@ def _candidates(names: list[str]) -> dict[str, str | None]:
     return found
 
 
-def _lists_age() -> float | None:
+def _lists_time() -> float | None:
     for path in _STAMPS:
         try:
-            return max(0.0, time.time() - os.stat(path).st_mtime)
+            return os.stat(path).st_mtime
         except OSError:
             continue
     return None
