@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from labctl.errors import NodeError, TaskFailed, TaskTimeout
 from labctl.node.api import Completed
@@ -85,7 +85,8 @@ def run(
     written: Sequence[str | None] = (),
 ) -> Generator[Change, Any, dict[str, Any]]:
     """Run it, or in a dry run say that its effect is unknown unless `creates`/`removes` decide (which
-    needs an agent: `on_node`). `written`: these two as the task has them, below `chdir`. `start` must itself leave it out when they make it unnecessary."""
+    needs an agent: `on_node`). `written`: these two as the task has them, below `chdir`. `start` must itself
+    leave it out when they make it unnecessary."""
     if ctx.check and on_node:
         for glob, there in ((creates, True), (removes, False)):
             if glob and bool(ctx.node.call("files", "matches", pattern=glob)) is there:
@@ -104,6 +105,51 @@ def run(
     if done.skipped:
         return unnecessary(_as_written(done.skipped, chdir, written), command)
     return values(done, command, strip=strip)
+
+
+class Wanted(Protocol):
+    """The arguments that `command` and `shell` have in common."""
+
+    chdir: str | None
+    creates: str | None
+    removes: str | None
+    stdin: str | None
+    stdin_add_newline: bool
+    strip_empty_ends: bool
+
+
+def run_wanted(
+    ctx: Context, args: Wanted, command: Any, words: Callable[[], Sequence[str]]
+) -> Generator[Change, Any, dict[str, Any]]:
+    """Run `words` (asked for when it is sure that they run) as these arguments say; `command` is how the task
+    has it."""
+    stdin = args.stdin or ""
+    if args.stdin is not None and args.stdin_add_newline:
+        stdin += "\n"
+    creates, removes = below(args.chdir, args.creates), below(args.chdir, args.removes)
+
+    def start() -> Completed:
+        return ctx.node.run(
+            words(),
+            stdin=stdin.encode(),
+            cwd=args.chdir,
+            output=ctx.output,
+            creates=creates,
+            removes=removes,
+        )
+
+    return (
+        yield from run(
+            ctx,
+            command,
+            start,
+            creates=creates,
+            removes=removes,
+            strip=args.strip_empty_ends,
+            chdir=args.chdir,
+            written=(args.creates, args.removes),
+        )
+    )
 
 
 def must(ctx: Context, argv: Sequence[str], *, stdin: bytes = b"", **values: Any) -> Completed:

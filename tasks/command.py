@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from labctl import commands
 from labctl.errors import TaskFailed
-from labctl.node.api import Completed
 from labctl.task_types import Args, Context, Steps, arg
 
 DETACHES = True
@@ -39,32 +38,11 @@ def run(args: Arguments, ctx: Context) -> Steps:
     said = f"the parameter 'executable' is no longer supported with 'command': not using '{args.executable}'"
     if args.executable:
         ctx.warn(said)
-    stdin = args.stdin or ""
-    if args.stdin is not None and args.stdin_add_newline:
-        stdin += "\n"
-    creates, removes = (commands.below(args.chdir, path) for path in (args.creates, args.removes))
 
-    def start() -> Completed:
-        words = argv
+    def words() -> list[str]:
         if args.expand_argument_vars and any("$" in word or word.startswith("~") for word in argv):
-            words = ctx.node.call("files", "expand", arguments=argv, environment=dict(ctx.environment))
-        return ctx.node.run(
-            words,
-            stdin=stdin.encode(),
-            cwd=args.chdir,
-            output=ctx.output,
-            creates=creates,
-            removes=removes,
-        )
+            return list(ctx.node.call("files", "expand", arguments=argv, environment=dict(ctx.environment)))
+        return argv
 
-    values = yield from commands.run(
-        ctx,
-        argv,
-        start,
-        creates=creates,
-        removes=removes,
-        strip=args.strip_empty_ends,
-        chdir=args.chdir,
-        written=(args.creates, args.removes),
-    )
+    values = yield from commands.run_wanted(ctx, args, argv, words)
     return {**values, "warnings": [said]} if args.executable else values

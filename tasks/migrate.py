@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import LabctlError, PlaybookError, TaskFailed
+from labctl.manifests import pod_of, volume
 from labctl.measure.migration import read_probes, regained
 from labctl.migration.recorder import Recorder
 from labctl.migration.strategies import STRATEGIES, Job, Moved, migrate, strategy_of
 from labctl.migration.trial import describe_containers, log_events, proof, trial_json, write_trial
 from labctl.pods.containerd import Containerd
-from labctl.pods.manifest import load_pod
 from labctl.pods.model import STATEFUL
 from labctl.pods.runtime import Progress
 from labctl.task_types import Args, Change, Context, Steps, arg
@@ -56,19 +56,14 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> Steps:
     strategy_of(args.strategy)
-    path = ctx.find("files", args.manifest)
-    address = ctx.variables.get("pod_address")
-    text = ctx.template(path.read_text())
-    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(
-        {key: str(value) for key, value in args.env.items()}
-    )
+    pod = pod_of(ctx, args.manifest, args.patch, args.env)
     if args.stateful:
         pod = replace(pod, annotations={**pod.annotations, STATEFUL: ",".join(args.stateful)})
     nodes = ctx.hosts(args.nodes)
     for name in (args.to, args.from_):
         if name and name not in nodes:
             raise PlaybookError(f"'{name}' is not among the nodes '{args.nodes}'", mark=ctx.mark)
-    runtime = Containerd(ctx.node_of, nodes, lambda host: _volume(ctx, host))
+    runtime = Containerd(ctx.node_of, nodes, lambda host: volume(ctx, host))
     source = args.from_
     if source is None:
         found = runtime.find(pod.name)
@@ -283,15 +278,3 @@ def _header_host(lines: list[str]) -> list[str]:
         return [str(json.loads(lines[0])["host"])] if lines else []
     except (ValueError, KeyError):
         return []
-
-
-def _volume(ctx: Context, host: str) -> str:
-    variables = ctx.vars_of(host)
-    path = variables.get("volume_path") or variables.get("shared_volume")
-    if not path:
-        raise PlaybookError(
-            f"no variable 'volume_path' says where {host} has the shared volume",
-            mark=ctx.mark,
-            hint="set it in the inventory's group_vars/all.yml",
-        )
-    return str(path)

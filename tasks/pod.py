@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labctl.errors import PlaybookError, TaskFailed
+from labctl.manifests import pod_of, volume
 from labctl.pods.containerd import Containerd, spec_hash
-from labctl.pods.manifest import load_pod
 from labctl.pods.model import Pod, PodStatus
 from labctl.pods.runtime import Progress
 from labctl.task_types import Args, Change, Context, Steps, arg
@@ -41,13 +41,8 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
-    path = ctx.find("files", args.manifest)
-    address = ctx.variables.get("pod_address")
-    text = ctx.template(path.read_text())
-    pod = load_pod(path, text, args.patch, str(address) if address else None).with_env(
-        {key: str(value) for key, value in args.env.items()}
-    )
-    runtime = Containerd(ctx.node_of, [ctx.host], lambda host: _volume(ctx, host))
+    pod = pod_of(ctx, args.manifest, args.patch, args.env)
+    runtime = Containerd(ctx.node_of, [ctx.host], lambda host: volume(ctx, host))
     if args.state == "absent":
         return (yield from _absent(args, ctx, runtime, pod))
     status = runtime.status(pod, ctx.host)
@@ -121,15 +116,3 @@ def _values(
         "containers": {name: dataclasses.asdict(one) for name, one in status.containers.items()},
     }
     return {**values, "logs": runtime.all_logs(pod, ctx.host)} if args.logs else values
-
-
-def _volume(ctx: Context, host: str) -> str:
-    variables = ctx.vars_of(host)
-    path = variables.get("volume_path") or variables.get("shared_volume")
-    if not path:
-        raise PlaybookError(
-            f"no variable 'volume_path' says where {host} has the shared volume",
-            mark=ctx.mark,
-            hint="set it in the inventory's group_vars/all.yml",
-        )
-    return str(path)

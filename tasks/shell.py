@@ -7,7 +7,6 @@ Returns cmd, rc, stdout, stdout_lines, stderr, stderr_lines, start, end, delta.
 from dataclasses import dataclass
 
 from labctl import commands
-from labctl.node.api import Completed
 from labctl.task_types import Args, Context, Steps, arg
 
 DETACHES = True
@@ -26,30 +25,4 @@ class Arguments(Args):
 
 
 def run(args: Arguments, ctx: Context) -> Steps:
-    stdin = args.stdin or ""
-    if args.stdin is not None and args.stdin_add_newline:
-        stdin += "\n"
-    creates, removes = (commands.below(args.chdir, path) for path in (args.creates, args.removes))
-
-    def start() -> Completed:
-        return ctx.node.run(
-            [args.executable, "-c", args.cmd],
-            stdin=stdin.encode(),
-            cwd=args.chdir,
-            output=ctx.output,
-            creates=creates,
-            removes=removes,
-        )
-
-    return (
-        yield from commands.run(
-            ctx,
-            args.cmd,
-            start,
-            creates=creates,
-            removes=removes,
-            strip=args.strip_empty_ends,
-            chdir=args.chdir,
-            written=(args.creates, args.removes),
-        )
-    )
+    return (yield from commands.run_wanted(ctx, args, args.cmd, lambda: [args.executable, "-c", args.cmd]))
