@@ -205,8 +205,15 @@ def test_target_hangs_half_way(start, lab, strategy, after) -> None:
 
 @pytest.mark.parametrize("strategy", ["native", "optimized"])
 def test_target_pod_never_healthy(start, strategy) -> None:
-    program = 'test "$NODE_NAME" = worker1 && exec sleep 600; echo no GPU here; exit 9'
-    fourth = {"name": "needs-worker1", "image": "labctl/training-pod:1", "command": ["sh", "-c", program]}
+    program = READY_ONLY_HERE.replace(
+        "time.sleep(600)", "else: exit(print('no GPU here') or 9)\ntime.sleep(600)"
+    )
+    fourth = {
+        "name": "needs-worker1",
+        "image": "labctl/training-pod:1",
+        "command": ["python3", "-c", program],
+        "readinessProbe": {"tcpSocket": {"port": 9009}},
+    }
     job = start(patch={"spec": {"containers": [fourth]}})
     before = told(job, "worker1")
     with refused(job, strategy, "exit code 9") as error:
