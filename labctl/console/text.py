@@ -102,7 +102,8 @@ def result_lines(result: Mapping[str, Any], *, everything: bool, indent: int = 4
     else:
         names = ("assertion", "rc", "cmd", "stdout", "stderr", "censored")
         wanted = {name: result[name] for name in names if result.get(name) not in (None, "", [])}
-    wanted.pop(str(result.get("ansible_loop_var")), None)
+    for name in ("ansible_loop_var", "ansible_index_var"):
+        wanted.pop(str(result.get(name)), None)
     if isinstance(words := wanted.get("cmd"), list | tuple):
         wanted["cmd"] = shlex.join(map(str, words))
     yield from block({key: value for key, value in wanted.items() if value != message}, indent)

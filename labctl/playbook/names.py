@@ -110,6 +110,8 @@ class Names:
             self._open_ended |= any(is_template(name) for name in names)
             self._given.update(names)
             self._asides += [(name, task.args.key_mark(name)) for name in names if not is_template(name)]
+        elif task.action == "add_host":
+            self._given.update(map(str, task.args))
         elif task.action == "include_vars":
             self._given.add(str(task.args.get("name")))
             self._give_file(task.args.get("file"), [])

@@ -62,6 +62,18 @@ def test_names_that_something_may_give_are_left_alone(names, task):
     assert _said(found.unknown()) == []
 
 
+def test_variables_of_an_added_host_are_given(names):
+    found = names("""\
+- hosts: h
+  tasks:
+    - add_host: {name: dyn, groups: new, colour: red}
+- hosts: new
+  tasks:
+    - debug: {msg: "{{ colour }}"}
+""")
+    assert _said(found.unknown()) == []
+
+
 def test_names_in_conditions_and_roles_count(names):
     found = names(
         "- hosts: h\n  roles: [r]\n",
