@@ -68,14 +68,25 @@ def _chosen(name: str, wanted: Found) -> bool:
     )
 
 
+def _inside(dest: str, name: str) -> str:
+    """Where unzip puts an entry: it drops what would lead out of the directory."""
+    return os.path.join(dest, *[part for part in name.split("/") if part not in ("", ".", "..")])
+
+
 def _zip(source: str, dest: str, wanted: Found) -> tuple[List[str], List[str]]:
     names, different = [], []
     with zipfile.ZipFile(source) as archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        links = {_inside("", e.filename) for e in entries if st.S_ISLNK(e.external_attr >> 16)}
+        for entry in entries:
+            parts = _inside("", entry.filename).split("/")
+            if any("/".join(parts[:count]) in links for count in range(1, len(parts))):
+                # unzip would refuse it now, and write through the link once that is there
+                raise ValueError("its entry '%s' goes through a link" % entry.filename)
             if not _chosen(entry.filename, wanted):
                 continue
             names.append(entry.filename)
-            path = os.path.join(dest, entry.filename)
+            path = _inside(dest, entry.filename)
             try:
                 info = os.lstat(path)
             except OSError:
@@ -191,14 +202,21 @@ def attributes(source: str, dest: str, names: Sequence[str], apply: bool = True,
         return []
     tops = {name.split("/")[0] for name in names if "/" in name} - {"", ".."}
     wrong: List[str] = []
+    top = os.path.realpath(dest)
     for name in [*names, *sorted(tops)]:
         path = os.path.normpath(os.path.join(dest, name))
-        below = path == os.path.normpath(dest) or path.startswith(dest.rstrip("/") + "/")
-        if below and os.path.lexists(path):  # never what an archive names outside of `dest`
+        if os.path.lexists(path) and _is_below(path, top):
             wrong += files.attributes(
                 path, wanted["mode"], wanted["owner"], wanted["group"], follow=False, apply=apply
             )
     return wrong
+
+
+def _is_below(path: str, top: str) -> bool:
+    """Whether a path, through all links but its last, is `top` or in it: an archive may name others."""
+    folder, name = os.path.split(path)
+    real = os.path.join(os.path.realpath(folder), name)
+    return real == top or real.startswith(top.rstrip("/") + "/")
 
 
 def _program(*names: str) -> str:

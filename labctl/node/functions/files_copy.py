@@ -26,8 +26,8 @@ def look(source: str, destination: str, follow: bool = False) -> Found:
     path = destination
     name = os.path.basename(source.rstrip("/"))
     if first["type"] == "directory":
-        inside = os.path.isdir(destination) and not destination.endswith("/") and not source.endswith("/")
-        answer["path"] = os.path.join(destination, name) if inside else destination
+        inside = os.path.isdir(destination)
+        answer["path"] = os.path.join(destination, os.path.basename(source)) if inside else destination
         answer["tree"] = os.path.join(destination, "" if source.endswith("/") else name)
         answer["destination"] = files.describe(answer["path"])
         return answer
