@@ -29,6 +29,11 @@ def pardoned(node: Keywords, problems: Problems) -> Iterator[None]:
     before = len(problems.errors)
     yield
     if len(problems.errors) > before and may_fail(node):
-        for problem in problems.errors[before:]:
-            problems.warn(f"{problem.message}: a host that reaches this task fails", problem.mark)
-        del problems.errors[before:]
+        warn_only(problems, before)
+
+
+def warn_only(problems: Problems, before: int) -> None:
+    """Turn all problems but the first `before` into warnings."""
+    for problem in problems.errors[before:]:
+        problems.warn(f"{problem.message}: a host that reaches this task fails", problem.mark)
+    del problems.errors[before:]

@@ -13,7 +13,7 @@ from labctl.playbook import strings
 from labctl.playbook.handlers import handlers_of
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
-from labctl.playbook.pardon import pardoned
+from labctl.playbook.pardon import pardoned, warn_only
 from labctl.playbook.roles import import_role
 from labctl.playbook.tasks import apply_block, read_file
 from labctl.playbook.tree import Block, Entry, Handler, Play, Playbook, Task, walk
@@ -110,9 +110,12 @@ class _Checker:
         self._following.pop()
 
     def _follow_role(self, task: Task, parent: Any) -> None:
+        before = len(self.loader.problems.errors)
         with self.loader.problems.may_never_run():
             role = import_role(task.args, parent, self.loader)
         if role is None:
+            if is_foreign(task.args[_role_key(task)]):
+                warn_only(self.loader.problems, before)
             return
         key = (role.path.resolve(), ",".join(role.parts))
         if key in self._following:

@@ -99,3 +99,11 @@ def test_of_two_arguments_that_exclude_one_another_one_may_be_omitted(tmp_path):
     assert _load(tmp_path, load)
     with pytest.raises(PlaybookError, match="'copy' takes only one of"):
         _load(tmp_path, load.replace(" | default(omit)", ""))
+
+
+def test_a_collections_role_is_a_warning_until_it_is_reached(tmp_path):
+    task = "- {include_role: {name: some.collection.firewall}, when: false}"
+    book = _load(tmp_path, f"- hosts: h\n  tasks:\n    {task}\n")
+    assert any("there is no role 'some.collection.firewall'" in said for said, _mark in book.warnings)
+    with pytest.raises(PlaybookError, match="there is no role"):
+        _load(tmp_path, f"- hosts: h\n  tasks:\n    {task.replace('some.collection.', '')}\n")
