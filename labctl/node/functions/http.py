@@ -180,7 +180,7 @@ def request(
         cookies = [(cookie.name, cookie.value) for cookie in opener.jar]  # type: ignore[attr-defined]
         return {
             "status": answer.getcode(),
-            "reason": answer.reason,
+            "reason": getattr(answer, "reason", None),
             "url": answer.geturl(),
             "headers": headers,
             "cookies": dict(cookies),
@@ -218,7 +218,9 @@ def download(  # noqa: PLR0917
                     headers = _headers(answer)
                     packed = headers.get("content-encoding") == "gzip" and options.get("decompress", True)
                     shutil.copyfileobj(gzip.GzipFile(fileobj=answer) if packed else answer, sink, 1 << 20)
-                    status, reason, final = answer.getcode(), answer.reason, answer.geturl()
+                    # a file: address has neither a status nor a reason
+                    status, reason = answer.getcode(), getattr(answer, "reason", None)
+                    final = answer.geturl()
             except urllib.error.HTTPError as error:
                 if error.code == 304:
                     return {"status": 304, "reason": "HTTP Error 304: Not Modified", "changed": False}
