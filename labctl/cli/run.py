@@ -98,11 +98,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_names(book: Playbook, inventory: Inventory, options: RunOptions, *, unused: bool) -> None:
-    """Warn of variables that nothing gives a value, and of values that nothing uses."""
+    """Warn of variables that nothing gives a value, of values that nothing uses, and of files that are missing."""
+    from labctl.playbook.controller_files import missing
     from labctl.playbook.names import Names
 
     names = Names(book, inventory, options.extra_vars)
     book.warnings += names.unknown()
+    book.warnings += missing(book)
     if unused:
         book.warnings += names.unused()
 
