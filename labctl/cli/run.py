@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
     for book in books:
         _check_names(book, inventory, options, unused=args.syntax_check or args.verbose > 0)
+    _check_tags(books, options)
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
         listing.show(args, books, inventory)
         return 0
@@ -107,6 +108,19 @@ def _check_names(book: Playbook, inventory: Inventory, options: RunOptions, *, u
     book.warnings += missing(book)
     if unused:
         book.warnings += names.unused()
+
+
+def _check_tags(books: list[Playbook], options: RunOptions) -> None:
+    """Warn of --tags and --skip-tags that no task has: one of them misspelt runs nothing, or too much."""
+    if not (options.tags or options.skip_tags):
+        return
+    from labctl.playbook.listing import unknown_tags
+
+    for flag, tags in (("--tags", options.tags), ("--skip-tags", options.skip_tags)):
+        for tag, hint in unknown_tags(books, sorted(tags)):
+            books[0].warnings.append(
+                (f"{flag}: no task has the tag '{tag}'{f'; {hint}' if hint else ''}", None)
+            )
 
 
 def _earlier(args: argparse.Namespace) -> Earlier | None:

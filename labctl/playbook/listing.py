@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from labctl.errors import Mark
+from labctl.errors import Mark, did_you_mean
 from labctl.inventory import Inventory
 from labctl.playbook.tags import selected
-from labctl.playbook.tree import Play, Playbook, Section, Task, walk
+from labctl.playbook.tree import Entry, Play, Playbook, Section, Task, walk
+
+_SPECIAL_TAGS = ("all", "always", "never", "tagged", "untagged")
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,24 @@ def _pattern(play: Play) -> str:
 
 def _name(play: Play) -> str:
     return str(play.name) if play.name else _pattern(play)
+
+
+def unknown_tags(playbooks: Iterable[Playbook], wanted: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Tags that no task of the playbooks has, each with a hint. None are called so where an include or a tag is
+    known only during the run."""
+    known = set(_SPECIAL_TAGS)
+    for play in (play for playbook in playbooks for play in playbook.plays):
+        entries = [entry for _section, section in play.sections() for entry in section]
+        for task in _with_previews([*entries, *play.handlers()]):
+            tags = _tags(task.all_tags())
+            if (task.dynamic and not task.preview) or any("{{" in tag for tag in tags):
+                return []
+            known.update(tags)
+    return [(tag, did_you_mean(tag, known)) for tag in dict.fromkeys(wanted) if tag not in known]
+
+
+def _with_previews(entries: Iterable[Entry]) -> Iterator[Task]:
+    for entry in walk([*entries]):
+        if isinstance(entry, Task):
+            yield entry
+            yield from _with_previews(entry.preview or ())

@@ -129,6 +129,26 @@ def test_resume_takes_playbook_and_inventory_from_the_run(cli):
     assert (code, "ended well" in err) == (5, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (["-t", "dgb"], "--tags: no task has the tag 'dgb'; did you mean 'dbg'?"),
+        (["--skip-tags", "nothing"], "--skip-tags: no task has the tag 'nothing'"),
+        (["-t", "a,b,p,dbg,tagged", "--skip-tags", "untagged"], None),
+    ],
+)
+def test_a_tag_that_no_task_has_is_warned_of(cli, words, warned):
+    _code, out, err = cli("run", "site.yml", "-i", "hosts", "--syntax-check", *words)
+    assert (warned or "") in out + err
+    assert ("no task has the tag" in out + err) is (warned is not None)
+
+
+def test_tags_of_includes_that_only_a_run_knows_are_not_doubted(cli):
+    Path("i.yml").write_text("- hosts: all\n  tasks:\n    - include_tasks: '{{ inventory_hostname }}.yml'\n")
+    _code, out, err = cli("run", "i.yml", "-i", "hosts", "--syntax-check", "-t", "x")
+    assert "no task has the tag" not in out + err
+
+
 def test_resume_keeps_the_task_that_the_run_started_at(cli):
     Path("r.yml").write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
