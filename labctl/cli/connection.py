@@ -21,6 +21,7 @@ def variables(args: argparse.Namespace) -> dict[str, Any]:
         "ansible_port": None if port is None else int(port),
         "ansible_host_key_checking": said.boolean("host_key_checking"),
         "ansible_password": _password(args),
+        "ansible_python_interpreter": said.text("interpreter_python"),
         "ansible_ssh_args": said.text("ssh_args"),
         "ansible_ssh_common_args": args.ssh_common_args or said.text("ssh_common_args"),
         "ansible_ssh_extra_args": args.ssh_extra_args or said.text("ssh_extra_args"),
@@ -29,14 +30,17 @@ def variables(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _password(args: argparse.Namespace) -> str | None:
-    if args.ask_pass:
+    said = configuration.current()
+    usual = said.paths("connection_password_file", "\0")
+    path = args.connection_password_file or (str(usual[0]) if usual else None)
+    if args.ask_pass or (said.boolean("ask_pass") and not path):
         if not sys.stdin.isatty():
             raise UsageError(
                 "-k asks for a password, and this is no terminal", hint="ansible_password can hold it"
             )
         secret = getpass.getpass("SSH password: ")
-    elif args.connection_password_file:
-        secret = passwords.read_file(args, args.connection_password_file, "connection password")
+    elif path:
+        secret = passwords.read_file(args, path, "connection password")
     else:
         return None
     vault.current().masks.add(secret)

@@ -94,10 +94,11 @@ def ask(prompt: str, *, hidden: bool = True) -> str:
 
 
 def become_password(args: argparse.Namespace) -> str | None:
-    """Of -K or --become-password-file (or where the configuration has it); None when neither is given."""
-    usual = configuration.current().paths("become_password_file", "\0")
+    """Of -K or --become-password-file (or where the configuration has them); None when neither is given."""
+    said = configuration.current()
+    usual = said.paths("become_password_file", "\0")
     path = args.become_password_file or (str(usual[0]) if usual else None)
-    if args.ask_become_pass:
+    if args.ask_become_pass or (said.boolean("ask_become_pass") and not path):
         if not sys.stdin.isatty():
             raise UsageError(
                 "-K asks for a password, and this is no terminal", hint="ansible_become_password can hold it"

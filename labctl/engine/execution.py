@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labctl import configuration
 from labctl.engine import background, driver, results, settings
 from labctl.engine.background import Async
 from labctl.engine.context import RunContext
@@ -91,7 +92,8 @@ class Execution:
 
     def _context(self, scope: Scope, host_scope: Scope, host: str) -> RunContext:
         task = self.step.task
-        seconds = settings.number(task, "timeout", scope) or 0.0
+        usual = configuration.current().number("task_timeout")
+        seconds = settings.number(task, "timeout", scope, usual) or 0.0
         return RunContext(
             scopes=self.scopes,
             task=task,

@@ -105,7 +105,7 @@ class Flow:
     def _label(self, task: Task, host: HostState, frame: Frame) -> str:
         """The task's name as shown, with what templates in it can be rendered for its first host."""
         text = task.label()
-        if "{{" not in text:
+        if "{{" not in text or text.startswith("include_role : "):  # that name Ansible shows as written
             return text
         scope = self.scopes.scope(host, task, frame)
         try:
@@ -238,7 +238,8 @@ class Flow:
                 host.dragged = host.dragged or host.alive
                 host.failed = host.failed or host.alive
         scope = self.scopes.scope(bad[0], step.task, step.frame)
-        if settings.lenient(step.task, "any_errors_fatal", scope):
+        usual = configuration.current().boolean("any_errors_fatal") or False
+        if settings.lenient(step.task, "any_errors_fatal", scope, default=usual):
             for host in self.batch:
                 host.failed = host.failed or host.alive
         if not step.frame.rescuable:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from labctl import vault
 from labctl.engine.options import RunOptions
-from labctl.errors import LabctlError, PlaybookError
+from labctl.errors import LabctlError, Mark, PlaybookError, UndefinedVariable
 from labctl.playbook.tree import Keywords
 from labctl.ssh import Become, ConnectionSettings
 from labctl.task_types import describe, to_bool
@@ -31,7 +31,7 @@ def boolean(node: Keywords, keyword: str, scope: Scope, *, default: bool = False
     if value is None:
         return default
     mark = node.inherited_mark(keyword)
-    value = scope.render(value, mark)
+    value = _rendered(value, scope, mark)
     try:
         return default if value is None else to_bool(value)
     except ValueError:
@@ -44,7 +44,7 @@ def number(node: Keywords, keyword: str, scope: Scope, default: float | None = N
     if raw is None:
         return default
     mark = node.inherited_mark(keyword)
-    value = scope.render(raw, mark)
+    value = _rendered(raw, scope, mark)
     if value is None:
         return default
     try:
@@ -62,14 +62,25 @@ def text(node: Keywords, keyword: str, scope: Scope) -> str | None:
     raw = node.inherited(keyword)
     if raw is None:
         return None
-    value = scope.render([raw], node.inherited_mark(keyword))
-    return str(value[0]) if value and value[0] not in (None, "") else None
+    value = _rendered(raw, scope, node.inherited_mark(keyword))
+    return None if value in (None, "") else str(value)
+
+
+def _rendered(raw: Any, scope: Scope, mark: Mark | None) -> Any:
+    """The value of a keyword; None when it is `omit`."""
+    value = scope.render([raw], mark)
+    return value[0] if value else None
 
 
 def environment(node: Keywords, scope: Scope) -> dict[str, str]:
-    """Every `environment` around the task, rendered, inner ones winning."""
+    """Every `environment` around the task, rendered, inner ones winning. What needs the facts' environment is left
+    out of the task that gathers the facts."""
     merged: dict[str, str] = {}
-    for raw in node.environments():
+    gathers = getattr(node, "action", None) in ("setup", "gather_facts")
+    for given in node.environments():
+        raw: Any = given
+        if gathers and isinstance(given, Mapping):
+            raw = {name: item for name, item in given.items() if _known(item, scope)}
         value = scope.render(raw, node.inherited_mark("environment"))
         if value in (None, ""):
             continue
@@ -78,6 +89,14 @@ def environment(node: Keywords, scope: Scope) -> dict[str, str]:
             raise PlaybookError(f"'environment' must be a mapping, not {describe(value)}", mark=mark)
         merged |= {str(key): _environment_text(item) for key, item in value.items() if item is not None}
     return merged
+
+
+def _known(item: Any, scope: Scope) -> bool:
+    try:
+        scope.render(item)
+    except UndefinedVariable as error:
+        return not any(name in error.message for name in ("ansible_env", "'env'"))
+    return True
 
 
 def _environment_text(value: Any) -> str:

@@ -199,6 +199,11 @@ class HostTask:
         if task.until and not result.values.get("msg"):
             conditions = " and ".join(map(str, task.until))
             result.values["msg"] = f"not true after {retries + 1} attempts: {conditions}"
+        if task.failed_when and not result.values.get("failed_when_result"):
+            result.values["failed"] = (
+                True  # what is registered has failed; the task, as failed_when says, has not
+            )
+            return result
         result.status = Status.FAILED
         return result.complete()
 

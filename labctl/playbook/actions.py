@@ -155,7 +155,9 @@ def _find(name: str, mark: Mark, registry: Registry) -> None:
 
 
 def _is_action(key: str, registry: Registry) -> bool:
-    return short_name(key) in ENGINE_ACTIONS or short_name(key) in registry.names() or is_foreign(key)
+    short = short_name(key)
+    known = short in ENGINE_ACTIONS or short in registry.names() or short in registry.modules
+    return known or is_foreign(key)
 
 
 def _is_with(key: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keywords
+from labctl.playbook.extensions import notice
 from labctl.playbook.kinds import is_identifier
 from labctl.playbook.loader import Loader, find_file, nearest_file, not_found
 from labctl.playbook.roles import import_role, read_roles
@@ -32,6 +33,7 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
         what = "is a folder" if file.is_dir() else "does not exist"
         raise PlaybookError(f"the playbook '{path}' {what}", hint=nearest_file(file.parent, file.name))
     loader.templar.add_plugins(file.parent)
+    notice(file.parent, loader)
     with loader.inside(file, Mark(path, 1, 1), f"the playbook '{file}'"):
         playbook = Playbook(path=file, plays=_plays(file, None, loader))
     render_tags(playbook, loader)

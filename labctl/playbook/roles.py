@@ -11,6 +11,7 @@ from labctl import configuration, yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
 from labctl.playbook import keywords
 from labctl.playbook.argument_specs import validation
+from labctl.playbook.extensions import notice
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import ENDINGS, Loader
 from labctl.playbook.tasks import read_file
@@ -116,6 +117,7 @@ def _load(raw_name: str, mark: Mark, parent: Keywords, call: _Call, loader: Load
     if name is None or path is None:
         return None
     loader.templar.add_plugins(path)
+    notice(path, loader)
     role = Role(
         mark=mark,
         parent=parent,

@@ -157,10 +157,12 @@ def load(path: Path) -> TaskType:
 
 class Registry:
     """The task types a run can use: the built-in ones, and `tasks/` folders beside the playbook, which
-    win over built-in ones of the same name."""
+    win over built-in ones of the same name. `modules`: Ansible's, found beside the playbook, which do not run
+    here."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.folders = [*folders, builtin("tasks")]
+        self.modules: dict[str, Path] = {}
 
     @cache  # noqa: B019 - a registry lives as long as the run
     def names(self) -> frozenset[str]:
@@ -179,6 +181,12 @@ class Registry:
             path = folder / f"{short}.py"
             if path.is_file() and not short.startswith("_"):
                 return load(path)
+        if short in self.modules:
+            raise PlaybookError(
+                f"'{name}' is a module for Ansible ({self.modules[short]}), and labctl does not run those",
+                mark=mark,
+                hint=f"a task type of this name can take its place: tasks/{short}.py beside the playbook",
+            )
         raise PlaybookError(
             f"unknown task type '{name}'",
             mark=mark,

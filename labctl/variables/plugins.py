@@ -4,7 +4,6 @@ test_plugins/ and lookup_plugins/ beside a playbook or in a role."""
 from __future__ import annotations
 
 import builtins
-import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from jinja2 import Environment
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 
+from labctl import configuration
 from labctl.errors import LabctlError, VariableError
 from labctl.variables.lazy import plain
 
@@ -63,10 +63,10 @@ class Plugins:
 
 
 def _everywhere() -> Iterator[tuple[str, Path]]:
-    """The folders that ANSIBLE_FILTER_PLUGINS, …TEST… and …LOOKUP… name, or the user's own."""
+    """The folders that the configuration names (ANSIBLE_FILTER_PLUGINS, …TEST…, …LOOKUP…), or the user's own."""
     for kind in _KINDS:
-        places = os.environ.get(f"ANSIBLE_{kind.upper()}_PLUGINS") or f"~/.ansible/plugins/{kind}"
-        yield from ((kind, Path(part).expanduser()) for part in places.split(":") if part)
+        own = Path(f"~/.ansible/plugins/{kind}").expanduser()
+        yield from ((kind, folder) for folder in configuration.current().paths(f"{kind}_plugins") or [own])
 
 
 def _read(kind: str, path: Path, added: Added) -> None:
