@@ -232,6 +232,9 @@ def _check_patterns(books: list[Playbook], inventory: Inventory, limit: str | No
     from labctl.playbook import adds_hosts
 
     growing = any(adds_hosts(book) for book in books)
+    hosts = inventory.match("all", limit, warn=lambda *_: None)
+    if limit is not None and inventory.hosts and not hosts and not growing:
+        raise InventoryError(f"--limit '{limit}' leaves no host", hint="labctl inventory --graph shows them")
     for book in books:
         for play in book.plays:
             if "{{" in str(play.hosts):

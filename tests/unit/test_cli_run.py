@@ -149,6 +149,15 @@ def test_tags_of_includes_that_only_a_run_knows_are_not_doubted(cli):
     assert "no task has the tag" not in out + err
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("tow", "--limit: no host or group is called 'tow'"), ("two:!two", "--limit 'two:!two' leaves no host")],
+)
+def test_a_limit_that_leaves_no_host_is_an_error_as_in_ansible(cli, limit, message):
+    code, _out, err = cli("run", "site.yml", "-i", "hosts", "-l", limit)
+    assert (code, err.startswith(f"ERROR: {message}")) == (7, True)
+
+
 def test_resume_keeps_the_task_that_the_run_started_at(cli):
     Path("r.yml").write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
