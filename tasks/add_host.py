@@ -1,6 +1,6 @@
-"""Add a host to the inventory of this run, for later plays; arguments of other names are its variables.
+"""Add a host to the inventory of this run, for later plays.
 
-Runs once for all hosts of a play. Returns add_host (host_name, groups, host_vars).
+Arguments of other names are its variables. Runs once for all hosts of a play. Returns add_host (host_name, groups, host_vars).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""See to it that a one-line package source is, or is not, among apt's sources of the host.
+"""Keep a one-line package source among apt's sources, or out of them.
 
 A new one goes to sources.list.d, to a file named after its address or `filename`. Afterwards the package lists are
 fetched; when that fails, the sources are put back. Returns repo, state, sources_added, sources_removed (files).

@@ -1,4 +1,4 @@
-"""Ask how a job stands that a task with `async` has started, in this run or in an earlier one.
+"""Ask how a job stands that a task with `async` has started.
 
 `mode: cleanup` removes the job's file; the job itself goes on. Use the same become user as the task that
 started it. Returns ansible_job_id, started, finished, results_file, stdout, stdout_lines, stderr, stderr_lines, once

@@ -1,4 +1,4 @@
-"""See to it that a block of lines between two marker lines is, or is not, in a text file of the host.
+"""Keep a block of lines between two marker lines in a text file of the host, or out of it.
 
 A block that is there is replaced where it stands; a new one is put in where `insertafter` or `insertbefore` says,
 else at the end. An empty block removes it. Returns msg, backup_file.

@@ -1,4 +1,4 @@
-"""Can this node checkpoint and restore containers? It is tried, not guessed.
+"""Try whether this node can checkpoint and restore containers.
 
 CRIU dumps and restores a process that holds a TCP listener and an open connection; the answer is remembered
 for the node's boot. A node that cannot is no failure: the task returns why.

@@ -1,4 +1,4 @@
-"""See to it that a package source in deb822 form is, or is not, in apt's sources.list.d of the host.
+"""Keep a package source in deb822 form in apt's sources.list.d, or out of it.
 
 Package lists are not fetched. A `signed_by` that is an address or a key's text goes to /etc/apt/keyrings.
 Returns repo (the file's text), dest, key_filename, mode, owner …

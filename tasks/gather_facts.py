@@ -1,4 +1,4 @@
-"""Gather facts, as a play does by itself: `setup` under the name that stands for whatever gathers them."""
+"""Gather facts, as a play does by itself. This is `setup` under its other name."""
 
 from __future__ import annotations
 

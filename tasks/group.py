@@ -1,4 +1,4 @@
-"""Keep a group. Returns name, state, gid, system."""
+"""Keep a group of the host. Returns name, state, gid, system."""
 
 from __future__ import annotations
 

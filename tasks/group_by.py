@@ -1,4 +1,4 @@
-"""Put the host into a group named after what is known of it, made where there is none, for later plays.
+"""Put the host into a group named after what is known of it, for later plays.
 
 Returns add_group and parent_groups.
 """

@@ -1,6 +1,7 @@
-"""Set the host's name: under systemd at once, elsewhere the file it is read from at its next start (Alpine: both).
+"""Set the host's name.
 
-/etc/hosts is left as it is.
+Under systemd it holds at once, elsewhere in the file it is read from at the next start (Alpine: both). /etc/hosts is
+left as it is.
 
 Returns name, and ansible_facts: ansible_hostname, ansible_nodename, ansible_fqdn, ansible_domain.
 """

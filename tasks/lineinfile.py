@@ -1,4 +1,4 @@
-"""See to it that one line is, or is not, in a text file of the host.
+"""Keep one line in a text file of the host, or out of it.
 
 With `regexp` (or `search_string`) the last matching line becomes `line`; when none matches, `line` is put in where
 `insertafter` or `insertbefore` says, else at the end. Expressions are searched in the bytes of each line, its

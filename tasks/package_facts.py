@@ -1,4 +1,4 @@
-"""What is installed, as facts: `ansible_facts.packages`, by name a list of versions with arch, source and more."""
+"""Gather what is installed. Returns ansible_facts.packages: by name a list of versions with arch, source and more."""
 
 from __future__ import annotations
 

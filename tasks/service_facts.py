@@ -1,4 +1,4 @@
-"""The host's services, as facts: `ansible_facts.services`, by name their state, status and source."""
+"""Gather the host's services. Returns ansible_facts.services: by name their state, status and source."""
 
 from __future__ import annotations
 

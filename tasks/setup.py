@@ -1,4 +1,4 @@
-"""Gather facts: what a node is and has, under Ansible's names (`ansible_facts.kernel`, `ansible_kernel`).
+"""Gather facts: what a host is and has, under Ansible's names.
 
 Besides Ansible's: `cgroup` (version, controllers, path), `containerd_version`, `runc_version`, `criu_version`, `nfs`
 (kernel_client, kernel_server), `clock`, `boot_id`, and `clock_offset`, the node's clock less the controller's in

@@ -1,4 +1,4 @@
-"""Start, stop, enable or mask a unit of systemd: the other name of `systemd`, with the same arguments."""
+"""Start, stop, enable or mask a unit of systemd. This is `systemd` under its other name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Unpack an archive on the host: tar (plain or gzip, bzip2, xz, zstd) or zip, with the host's tar or unzip.
+"""Unpack an archive on the host.
+
+Tar (plain or with gzip, bzip2, xz, zstd) and zip, by the host's tar and unzip.
 
 What the archive holds is compared with what is there, and only an archive with a difference is unpacked.
 `src` is in `files/` of the role or playbook, or with `remote_src` on the host (or an address it can download).
