@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 _CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _NAME = re.compile(r"((?:[A-Za-z_]|\{\{.*?\}\})(?:[\w.-]|\{\{.*?\}\})*)=", re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:U[0-9A-Fa-f]{8}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|[\\'\"abfnrtv])")
+# No octal ones: `\1` is a group of a regular expression.
+_ESCAPE = re.compile(r"\\(?:U[0-9A-Fa-f]{8}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|N\{[^}]+\}|[\\'\"abfnrtv])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +118,7 @@ def _plain(value: str) -> str:
 
 
 def _decode(found: re.Match[str]) -> str:
-    return found.group().encode("ascii").decode("unicode_escape")
+    try:
+        return found.group().encode("ascii").decode("unicode_escape")
+    except UnicodeError:  # no such character
+        return found.group()

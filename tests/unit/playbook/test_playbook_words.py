@@ -20,7 +20,8 @@ def pairs(text: str) -> dict[str, str]:
         ('v="{{ a }} and {{ b }}" w=', {"v": "{{ a }} and {{ b }}", "w": ""}),
         ("a={{ x y }}/z b={# c d #}", {"a": "{{ x y }}/z", "b": "{# c d #}"}),
         ("a=b\n  c=d", {"a": "b", "c": "d"}),
-        ("u=\\u00e9 o=\\101", {"u": "é", "o": "A"}),
+        ("u=\\u00e9 o=\\1\\101", {"u": "é", "o": "\\1\\101"}),
+        ("u=\\N{BULLET} o=\\N{NOTHING}", {"u": "•", "o": "\\N{NOTHING}"}),
     ],
 )
 def test_pairs(text, expected) -> None:
