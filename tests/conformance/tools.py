@@ -61,7 +61,9 @@ class Run:
             return "ok"
         if self.rc == 4 and any(record.status == "unreachable" for record in self.records):
             return "unreachable"
-        return "failed" if self.rc == 2 else "error"
+        # labctl's exit code also says why a task failed (8: a template, …)
+        broken = self.rc == 2 or any(record.status == "failed" for record in self.records)
+        return "failed" if broken else "error"
 
 
 def _write(folder: Path, bundle: Bundle, cases: Sequence[Case], inventory: str) -> None:
