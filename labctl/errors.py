@@ -176,5 +176,5 @@ class Interrupted(LabctlError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
     """The hint "did you mean 'x'?" for a misspelt name, or None when nothing is near."""
-    near = difflib.get_close_matches(name, [str(v) for v in valid], n=1, cutoff=0.65)
+    near = difflib.get_close_matches(str(name), [str(v) for v in valid], n=1, cutoff=0.65)
     return f"did you mean '{near[0]}'?" if near else None

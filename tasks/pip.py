@@ -153,7 +153,5 @@ def _run(ctx: Context, args: Arguments, argv: list[str], folder: str | None) -> 
     done = ctx.node.run(argv, env=env, cwd=folder or "/tmp", timeout=ctx.timeout, output=ctx.output)  # noqa: S108
     if done.rc and not (args.state == "absent" and "not installed" in done.text() + done.error_text()):
         said = (done.error_text() or done.text()).strip()
-        raise TaskFailed(
-            f"pip: {said[-1500:]}", cmd=argv, rc=done.rc, stdout=done.text(), stderr=done.error_text()
-        )
+        raise TaskFailed(f"pip: {said[-1500:]}", cmd=argv)
     return done
