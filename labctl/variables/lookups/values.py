@@ -14,7 +14,6 @@ from jinja2.utils import missing
 
 from labctl.errors import UndefinedVariable, VariableError, did_you_mean
 from labctl.variables.filters.collections import dict2items, flatten
-from labctl.variables.filters.collections import subelements as pairs_of_subelements
 from labctl.variables.lazy import plain
 
 if TYPE_CHECKING:
@@ -72,15 +71,35 @@ def subelements(_scope: Scope, terms: list[Any], *, skip_missing: Any = False) -
     items = plain(terms[0])
     if isinstance(items, dict):
         items = [] if items.get("skipped") else list(items.values())
-    left = [item for item in items if not (isinstance(item, dict) and item.get("skipped"))]
-    found = pairs_of_subelements(left, terms[1], skip)
-    *above, last = terms[1].split(".")
-    for item in left:  # unlike the filter's, its items no longer hold the list
-        for key in above:
-            item = item.get(key) if isinstance(item, dict) else None  # noqa: PLW2901
-        if isinstance(item, dict):
-            item.pop(last, None)
+    found: list[Any] = []
+    for item in items:
+        if not isinstance(item, dict):
+            raise VariableError(f"expects dictionaries, not {type(item).__name__}")
+        if not item.get("skipped"):
+            found += [(item, each) for each in _taken(item, terms[1].split("."), skip)]
     return found
+
+
+def _taken(item: dict[str, Any], keys: list[str], skip: bool) -> list[Any]:
+    """The list at the end of a path of keys, taken out of its item. `skip`: what is missing on the way, or
+    leads nowhere, is no error."""
+    *above, last = keys
+    place = item
+    for key in above:
+        below = place.get(key)
+        if isinstance(below, dict):
+            place = below
+        elif not skip:
+            what = f"'{key}' should point to a dictionary, not {type(below).__name__}"
+            raise VariableError(what if key in place else f"there is no key '{key}' in an item")
+    if last not in place:
+        if skip:
+            return []
+        raise VariableError(f"there is no key '{last}' in an item", hint="skip_missing: true passes over it")
+    if not isinstance(place[last], list):
+        raise VariableError(f"'{last}' should point to a list, not {type(place[last]).__name__}")
+    taken: list[Any] = place.pop(last)
+    return taken
 
 
 def random_choice(_scope: Scope, terms: list[Any]) -> list[Any]:
