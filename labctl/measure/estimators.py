@@ -12,7 +12,6 @@ from labctl.measure.series import Window, memory_at, millicores
 MEBIBYTE = 1024 * 1024
 SOURCE_SAMPLES = 20
 SOURCE_TRIM = 3
-SCRIPT_RANGE = (100.0, 10000.0)
 
 
 def trimmed_mean(samples: Sequence[float], *, trim: int) -> float:
@@ -30,19 +29,6 @@ def source_method(samples: Sequence[float], trim: int = SOURCE_TRIM, n: int = SO
     if len(samples) != n:
         raise ValueError(f"the source's method takes {n} samples, not {len(samples)}")
     return trimmed_mean(samples, trim=trim)
-
-
-def script_method(samples: Sequence[float]) -> float:
-    """What the source's script does: 10 samples in millicores, those under 100 or over 10000 dropped, sorted,
-    places 3 to 8 summed and divided by 6, a missing place counting as 0 all the same.
-
-    Source: ai_migration_compare.sh. Kept for comparison with its published figures; it is biased low
-    whenever fewer than 8 samples are valid."""
-    if len(samples) != 10:
-        raise ValueError(f"the script takes 10 samples, not {len(samples)}")
-    low, high = SCRIPT_RANGE
-    valid = sorted(sample for sample in samples if low <= sample <= high)
-    return sum(valid[2:8]) / 6
 
 
 def source_cpu_samples(
@@ -75,12 +61,6 @@ def percentile(samples: Sequence[float], p: float) -> float:
     if not 0 < p <= 100 or not samples:
         raise ValueError("a percentile needs samples and 0 < p <= 100")
     return sorted(samples)[math.ceil(p / 100 * len(samples)) - 1]
-
-
-def mad(samples: Sequence[float]) -> float:
-    """The median absolute deviation from the median, unscaled (times 1.4826 estimates a normal sigma)."""
-    centre = statistics.median(samples)
-    return statistics.median(abs(sample - centre) for sample in samples)
 
 
 def stdev(samples: Sequence[float]) -> float | None:

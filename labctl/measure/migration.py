@@ -152,33 +152,6 @@ def cpu_until_regained(
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Time of a migration that belongs to no phase; `before` and `after` name its neighbours."""
-
-    before: str | None
-    after: str | None
-    seconds: float
-
-
-def phase_gaps(
-    phases: Sequence[Mapping[str, Any]], started: float, ended: float, least: float = 0.001
-) -> list[Gap]:
-    """The holes of at least `least` seconds between `started`, the phases, and `ended`. ValueError when
-    phases overlap by more than that or stand out of order: their seconds would not add up."""
-    gaps: list[Gap] = []
-    at, before = started, None
-    for phase in phases:
-        if phase["start"] < at - least or phase["end"] < phase["start"]:
-            raise ValueError(f"phase '{phase['name']}' overlaps the one before it")
-        if phase["start"] - at >= least:
-            gaps.append(Gap(before, phase["name"], phase["start"] - at))
-        at, before = phase["end"], phase["name"]
-    if ended - at >= least:
-        gaps.append(Gap(before, None, ended - at))
-    return gaps
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """One training step: its number, the state's sha256 before and after it. `wall`: when it was done, on the
     clock of `host`."""

@@ -185,18 +185,6 @@ def memory_at(
     return total if recordings else None
 
 
-def cpu_curve(recording: Recording, container: str) -> list[tuple[float, float | None]]:
-    """(time, cores) between neighbouring samples, at the later one; None where a life ends: for figures."""
-    curve: list[tuple[float, float | None]] = []
-    for life in lives(recording, container):
-        points = list(zip(life.t, life.usec, strict=True))
-        for (t0, c0), (t1, c1) in pairwise(points):
-            if t1 > t0:
-                curve.append((t1, (c1 - c0) / 1e6 / (t1 - t0)))
-        curve.append((life.t[-1], None))
-    return curve
-
-
 def memory_curve(
     recording: Recording, container: str, field: str = "memory"
 ) -> list[tuple[float, int | None]]:

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from labctl.measure.migration import (
-    Gap,
     Probes,
     continuity,
     cpu_until_regained,
     downtime,
     pause,
-    phase_gaps,
     read_probes,
     read_steps,
     regained,
@@ -100,19 +98,6 @@ def test_probe_times_are_put_on_the_controllers_clock() -> None:
 def test_probes_without_a_header_are_refused() -> None:
     with pytest.raises(ValueError, match="no header"):
         read_probes([])
-
-
-def test_phase_gaps_name_their_neighbours() -> None:
-    phases = [{"name": "save", "start": 1.0, "end": 2.0}, {"name": "start", "start": 2.5, "end": 3.0}]
-    gaps = phase_gaps(phases, 0.9, 3.0)
-    assert gaps == [Gap(None, "save", pytest.approx(0.1)), Gap("save", "start", 0.5)]
-    assert phase_gaps([], 1.0, 2.0) == [Gap(None, None, 1.0)]
-    assert sum(g.seconds for g in gaps) + 1.5 == pytest.approx(3.0 - 0.9)
-
-
-def test_overlapping_phases_are_refused() -> None:
-    with pytest.raises(ValueError, match="'b' overlaps"):
-        phase_gaps([{"name": "a", "start": 0, "end": 2}, {"name": "b", "start": 1, "end": 3}], 0, 3)
 
 
 def steps(*done: tuple[int, str, str]) -> list[Any]:

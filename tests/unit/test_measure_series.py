@@ -12,7 +12,6 @@ from labctl.measure.noise import Thresholds, noise
 from labctl.measure.recording import Counters, Recording, read_recording
 from labctl.measure.series import (
     Window,
-    cpu_curve,
     cpu_seconds,
     gaps,
     increases,
@@ -244,7 +243,6 @@ def test_curves_break_where_a_container_vanished() -> None:
     read = recording(
         [(0, {"p/a": held}), (1, {"p/a": {**held, "cpu_usec": 500_000}}), (2, {})], [(2, "p/a", 0)]
     )
-    assert cpu_curve(read, "p/a") == [(at(1), 0.5), (at(2), 0.0), (at(2), None)]
     assert memory_curve(read, "p/a") == [(at(0), 10), (at(1), 10), (at(2), None)]
 
 
