@@ -84,6 +84,7 @@ class Scopes:
             "ansible_verbosity": options.verbosity,
             "ansible_run_tags": sorted(options.tags) or ["all"],
             "ansible_skip_tags": sorted(options.skip_tags),
+            "ansible_config_file": str(config) if config else None,
             "ansible_play_name": self.play.title(),
             "ansible_inventory_sources": [_place(source) for source in run.inventory_sources],
             "ansible_playbook_python": sys.executable,
@@ -92,7 +93,6 @@ class Scopes:
             "run_dir": str(run.run_dir),
             "labctl_version": __version__,
             **({"ansible_limit": options.limit} if options.limit else {}),
-            **({"ansible_config_file": str(config)} if config else {}),
         }
 
     def add_role(self, role: Role) -> None:
