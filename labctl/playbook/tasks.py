@@ -160,16 +160,19 @@ def add_module_defaults(task: Task) -> None:
     """Give a task the arguments that module_defaults around it hold and that it has not itself."""
     own = task.task_type.aliases if task.task_type else {}  # an argument may be given under another name
     given = {own.get(name, name) for name in task.args}
+    nearest: yaml.Mapping | None = None  # what stands nearer replaces what stands around it, as a whole
     for node in reversed([*task.lineage()]):
         for defaults in node.module_defaults:
             for name, arguments in defaults.items():
-                if short_name(str(name)) != task.action or not isinstance(arguments, yaml.Mapping):
-                    continue
-                for argument in arguments:
-                    if own.get(argument, argument) not in given:
-                        task.args[argument] = arguments[argument]
-                        task.args.key_marks[argument] = arguments.key_mark(argument)
-                        task.args.value_marks[argument] = arguments.value_mark(argument)
+                if short_name(str(name)) == task.action and isinstance(arguments, yaml.Mapping):
+                    nearest = arguments
+    if nearest is None:
+        return
+    for argument in nearest:
+        if own.get(argument, argument) not in given:
+            task.args[argument] = nearest[argument]
+            task.args.key_marks[argument] = nearest.key_mark(argument)
+            task.args.value_marks[argument] = nearest.value_mark(argument)
 
 
 def _check_include(data: yaml.Mapping, action: Action, loader: Loader) -> None:
