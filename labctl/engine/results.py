@@ -9,9 +9,7 @@ from typing import Any
 from labctl.errors import LabctlError, Mark, UnknownValue, Unreachable
 from labctl.events import Status
 
-CENSORED = (
-    "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
-)
+CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 HIDDEN = "********"
 
 
