@@ -45,7 +45,7 @@ class Arguments(FileArgs):
 def run(args: Arguments, ctx: Context) -> Steps:
     _check(args)
     absent = args.state == "absent"
-    old = editing.look(ctx, args.path, create=absent or args.create)
+    old = editing.look(ctx, args.path, create=absent or args.create, what="Destination")
     if absent and old.data is None:
         return {"msg": "file not present"}
     lines = re.split(rb"(?<=\n)", old.data or b"")

@@ -27,16 +27,14 @@ class Edited:
     data: bytes | None
 
 
-def look(ctx: Context, path: str, *, create: bool) -> Edited:
+def look(ctx: Context, path: str, *, create: bool, what: str = "Path") -> Edited:
     """Read the file (of a link: its target). TaskFailed when it is missing and not to be made, or is none."""
     path = on_node(ctx, path)
     found = ctx.node.call("files", "look", path=path, content=True)
     stat = stat_of(found["stat"])
     if stat is None:
         if not create:
-            raise TaskFailed(
-                f"Path {path} does not exist !", hint="there is no such file on the host", rc=257
-            )
+            raise TaskFailed(f"{what} {path} does not exist !", rc=257)
         return Edited(path, None, None)
     if stat.type == "directory":
         raise TaskFailed(f"Path {path} is a directory !", rc=256)
