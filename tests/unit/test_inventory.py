@@ -579,7 +579,7 @@ def test_a_name_that_nothing_has_can_be_a_warning(source) -> None:
     found = inventory.match("web:nope:zz*", warn=lambda message, _mark: said.append(message))
     assert [host.name for host in found] == ["a"]
     assert said == [
-        "no host or group is called 'nope' (did you mean 'ungrouped'?)",
+        "no host or group is called 'nope' (there are: web, a)",
         "no host or group matches 'zz*'",
     ]
     with pytest.raises(InventoryError, match="--limit"):
