@@ -8,7 +8,7 @@ never a plain `str` that came from a node (facts, command output).
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from typing import Any, Protocol, Self, cast
 
@@ -30,6 +30,7 @@ class Vault(Protocol):
 
 
 _vault: Vault | None = None
+_notice: Callable[[str, Mark], None] | None = None
 _Loader: type[Any] = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
 
@@ -123,6 +124,13 @@ def open_files_with(vault: Vault | None) -> None:
     """What `load_file` opens encrypted files with: the passwords of this process."""
     global _vault
     _vault = vault
+
+
+def tell_of_doubled_keys(notice: Callable[[str, Mark], None] | None) -> None:
+    """Whom this process tells of a key that stands twice in a mapping: then the last one counts, as in
+    Ansible. Without anybody it is a YamlError."""
+    global _notice
+    _notice = notice
 
 
 def load(text: str, name: str = "<string>") -> Any:
@@ -221,10 +229,10 @@ class _Builder:
                 )
             if key in mapping:
                 first = mapping.key_mark(key)
-                raise YamlError(
-                    f"key '{key}' stands twice in one mapping (first at line {first.line})",
-                    mark=self._mark(key_node),
-                )
+                said = f"key '{key}' stands twice in one mapping (first at line {first.line})"
+                if _notice is None:
+                    raise YamlError(said, mark=self._mark(key_node))
+                _notice(f"{said}; this one counts", self._mark(key_node))
             mapping[key] = self.build(value_node)
             mapping.key_marks[key] = self._mark(key_node)
             mapping.value_marks[key] = self._mark(value_node)

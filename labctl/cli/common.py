@@ -44,12 +44,18 @@ def inventory_sources(args: argparse.Namespace) -> list[str]:
 
 
 def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
+    from labctl import yaml
     from labctl.cli import passwords
     from labctl.inventory import load
 
     passwords.unlock(args)
+    yaml.tell_of_doubled_keys(lambda said, mark: _warn(f"{mark}: {said}"))
     sources = inventory_sources(args)
     return sources, load(sources, _evaluate)
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"[WARNING]: {message}\n")
 
 
 def _evaluate(expression: str, variables: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labctl import engine
+from labctl import engine, yaml
 from labctl.errors import Unreachable
 from labctl.events import Bus, Event, Kind
 from labctl.inventory import load
@@ -128,3 +128,10 @@ class Bench:
 @pytest.fixture
 def play(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nobody_hears_of_doubled_keys():
+    """What a command line in this process has set must not reach the next test."""
+    yield
+    yaml.tell_of_doubled_keys(None)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from labctl import yaml
 from labctl.errors import Mark, VaultError, YamlError
 from labctl.yaml import Mapping, Sequence, Text, load, load_all, load_file, mark_of
 
@@ -124,3 +125,10 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch) -> None:
 def test_control_characters_have_a_message_not_a_traceback() -> None:
     with pytest.raises(YamlError):
         load("a: \x00\n", "f.yml")
+
+
+def test_a_doubled_key_is_told_of_where_somebody_listens():
+    told = []
+    yaml.tell_of_doubled_keys(lambda said, mark: told.append(f"{mark}: {said}"))
+    assert yaml.load("a: 1\na: 2\n", "f.yml") == {"a": 2}
+    assert told == ["f.yml:2:1: key 'a' stands twice in one mapping (first at line 1); this one counts"]
