@@ -91,7 +91,7 @@ class RunContext:
     @property
     def local(self) -> bool:
         """Whether the task acts on the machine labctl runs on."""
-        return not self.looks.empty and self.access.settings.connection == "local"
+        return self.access.settings.connection == "local"
 
     @property
     def node(self) -> Node:

@@ -172,6 +172,8 @@ def _exit_code(shared: Run) -> int:
     """0; 4 when a host could not be reached; else what the failures agree on, or 2. 3: a dry run in which
     nothing failed and something would change, or may."""
     codes = {code for host in shared.hosts.values() for code in host.codes}
+    if not codes and any(host.failed for host in shared.hosts.values()):
+        return 2  # hosts that a failure of another has taken along, rescued though that one was
     if not codes:
         moved = any(host.stats["changed"] or host.stats["unknown"] for host in shared.hosts.values())
         return 3 if shared.options.check and moved else 0
