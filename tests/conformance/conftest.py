@@ -126,11 +126,13 @@ class Sessions:
         self._base = base
         self._request = request
         self._pool = ThreadPoolExecutor(2)
+        self._node_pool = ThreadPoolExecutor(1)  # one after the other on the oracle's node, in labctl's order
         self._labctl: dict[Bundle, Outcome] = {}
         if any(bundle.nodes for bundle in wanted):
             assert self._pair
         self._oracle: dict[Bundle, Future[Outcome]] = {
-            bundle: self._pool.submit(self._run_oracle, bundle) for bundle in wanted
+            bundle: (self._node_pool if bundle.nodes else self._pool).submit(self._run_oracle, bundle)
+            for bundle in wanted
         }
 
     @cached_property
@@ -165,7 +167,8 @@ class Sessions:
         return self._labctl[bundle]
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._node_pool):
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @pytest.fixture(scope="session")
