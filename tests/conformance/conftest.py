@@ -46,7 +46,11 @@ def _install(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def oracle_python() -> Path:
-    """The Python of an environment that holds ansible-core; made once for each lock file."""
+    """The Python of an environment that holds ansible-core; made once for each lock file. Its processes need
+    /dev/shm, which a bare machine may lack."""
+    if os.geteuid() == 0 and not Path("/dev/shm").exists():
+        Path("/dev/shm").mkdir(mode=0o1777)
+        atexit.register(shutil.rmtree, "/dev/shm", ignore_errors=True)
     key = hashlib.sha256(_LOCK.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = cache_dir() / f"oracle-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
