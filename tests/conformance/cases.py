@@ -4,7 +4,7 @@ A file `<area>/<topic>.yml` is a list of cases. A case has a title (`case`) and 
 default `hosts: one` and `gather_facts: false`. Its other keys:
 
     alone: true       a process of its own: the play fails or changes the hosts' state for later plays
-    again: true       run twice; the second run must be equal too, and change nothing
+    again: true       run twice with labctl; the second run must change nothing
     check: true       labctl's dry run before it must predict every status, or say unknown
     nodes: true       on a real node of the embedded lab, as root, each tool on its own, named `one`
     args: [...]       words of the command line, for both (implies alone)

@@ -112,7 +112,7 @@ def _node_inventory(variables: dict[str, Any]) -> str:
 
 @dataclass
 class Outcome:
-    """What one tool made of a bundle: the real run, a second one, and (labctl) the dry run before them."""
+    """What one tool made of a bundle: the real run, and of labctl a second one and the dry run before them."""
 
     folder: Path
     run: Run
@@ -149,10 +149,7 @@ class Sessions:
     def _run_oracle(self, bundle: Bundle) -> Outcome:
         folder = self._base / "oracle" / bundle.name
         more = self._more(bundle, "oracle")
-        outcome = Outcome(folder, tools.oracle(self._python, folder, bundle, bundle.cases, **more))
-        if chosen := bundle.chosen("again"):
-            outcome.again = tools.oracle(self._python, folder, bundle, chosen, **more)
-        return outcome
+        return Outcome(folder, tools.oracle(self._python, folder, bundle, bundle.cases, **more))
 
     def oracle(self, bundle: Bundle) -> Outcome:
         return self._oracle[bundle].result()
