@@ -15,7 +15,7 @@ from labctl.task_types.context import Context
 from labctl.task_types.registry import TaskType
 from labctl.task_types.schema import Args, arg, parameters_of
 
-NAMES = frozenset({"apt_key", "dnf", "dnf5", "mount_facts", "rpm_key", "subversion", "yum", "yum_repository"})
+NAMES = frozenset({"apt_key", "dnf", "dnf5", "rpm_key", "subversion", "yum", "yum_repository"})
 _OF_COLLECTION = re.compile(r"[a-z_]\w*\.[a-z_]\w*\.[\w.]+")
 
 

@@ -10,7 +10,7 @@ import stat as st
 import time
 from typing import Any, Dict, List, Optional, Sequence
 
-from labctl.node.functions import files
+from labctl.node.functions import files, files_stat
 
 Found = Dict[str, Any]
 
@@ -136,35 +136,10 @@ def _contains(path: str, wanted: Found) -> bool:
 
 
 def describe(path: str, info: os.stat_result) -> Found:
-    mode = info.st_mode
-    found: Found = {
-        "path": path,
-        "mode": "%04o" % st.S_IMODE(mode),
-        "isdir": st.S_ISDIR(mode),
-        "ischr": st.S_ISCHR(mode),
-        "isblk": st.S_ISBLK(mode),
-        "isreg": st.S_ISREG(mode),
-        "isfifo": st.S_ISFIFO(mode),
-        "islnk": st.S_ISLNK(mode),
-        "issock": st.S_ISSOCK(mode),
-        "isuid": bool(mode & st.S_ISUID),
-        "isgid": bool(mode & st.S_ISGID),
-        "uid": info.st_uid,
-        "gid": info.st_gid,
-        "size": info.st_size,
-        "inode": info.st_ino,
-        "dev": info.st_dev,
-        "nlink": info.st_nlink,
-        "atime": info.st_atime,
-        "mtime": info.st_mtime,
-        "ctime": info.st_ctime,
-    }
+    found = files_stat.plain(path, info)
     for key, name, number in (
         ("pw_name", files.owner_of, info.st_uid),
         ("gr_name", files.group_of, info.st_gid),
     ):
         found[key] = name(number) if name(number) != str(number) else ""
-    for shift, who in ((6, "usr"), (3, "grp"), (0, "oth")):
-        for bit, what in ((4, "r"), (2, "w"), (1, "x")):
-            found[what + who] = bool(mode & (bit << shift))
     return found

@@ -13,22 +13,10 @@ from labctl.node.functions import files, files_flags
 Found = Dict[str, Any]
 
 
-def stat(
-    path: str,
-    follow: bool = False,
-    algorithm: Optional[str] = "sha1",
-    mime: bool = False,
-    flags: bool = False,
-) -> Found:
-    """What the `stat` task returns of a file; `algorithm` None: without a checksum. `mime` asks file(1)."""
-    path = os.path.expandvars(os.path.expanduser(path))
-    try:
-        info = os.stat(path) if follow else os.lstat(path)
-    except FileNotFoundError:
-        return {"exists": False}
+def plain(path: str, info: os.stat_result) -> Found:
+    """What the kernel itself tells of a file, under Ansible's names."""
     mode = info.st_mode
     found: Found = {
-        "exists": True,
         "path": path,
         "mode": "%04o" % st.S_IMODE(mode),
         "isreg": st.S_ISREG(mode),
@@ -49,6 +37,29 @@ def stat(
         "atime": info.st_atime,
         "mtime": info.st_mtime,
         "ctime": info.st_ctime,
+    }
+    for shift, who in ((6, "usr"), (3, "grp"), (0, "oth")):
+        for bit, what in ((4, "r"), (2, "w"), (1, "x")):
+            found[what + who] = bool(mode & (bit << shift))
+    return found
+
+
+def stat(
+    path: str,
+    follow: bool = False,
+    algorithm: Optional[str] = "sha1",
+    mime: bool = False,
+    flags: bool = False,
+) -> Found:
+    """What the `stat` task returns of a file; `algorithm` None: without a checksum. `mime` asks file(1)."""
+    path = os.path.expandvars(os.path.expanduser(path))
+    try:
+        info = os.stat(path) if follow else os.lstat(path)
+    except FileNotFoundError:
+        return {"exists": False}
+    found: Found = {
+        "exists": True,
+        **plain(path, info),
         "block_size": info.st_blksize,
         "blocks": info.st_blocks,
         "device_type": info.st_rdev,
@@ -56,19 +67,16 @@ def stat(
         "writeable": os.access(path, os.W_OK),
         "executable": os.access(path, os.X_OK),
     }
-    for shift, who in ((6, "usr"), (3, "grp"), (0, "oth")):
-        for bit, what in ((4, "r"), (2, "w"), (1, "x")):
-            found[what + who] = bool(mode & (bit << shift))
     for key, name, number in (
         ("pw_name", files.owner_of, info.st_uid),
         ("gr_name", files.group_of, info.st_gid),
     ):
         if name(number) != str(number):
             found[key] = name(number)
-    if st.S_ISLNK(mode):
+    if st.S_ISLNK(info.st_mode):
         found["lnk_target"] = os.readlink(path)
         found["lnk_source"] = os.path.realpath(path)
-    if algorithm and st.S_ISREG(mode) and found["readable"]:
+    if algorithm and st.S_ISREG(info.st_mode) and found["readable"]:
         found["checksum"] = files.checksum(path, algorithm)
     if mime:
         found["mimetype"], found["charset"] = _mime(path)
