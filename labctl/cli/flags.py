@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -150,6 +151,38 @@ def add_output(parser: argparse.ArgumentParser, choices: Sequence[str] = OUTPUTS
         metavar="FORM",
         help=f"{', '.join(choices)} (default: live on a terminal, else plain)",
     )
+
+
+def add_shard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="only the I-th of N parts of the hosts; auto/N takes I from $JOB_COMPLETION_INDEX (see 'runs merge')",
+    )
+
+
+def shard(text: str) -> tuple[int, int]:
+    """'2/4' as (2, 4), for argparse; 'auto/4' counts from Kubernetes' index, which begins with 0."""
+    index, _, of = text.partition("/")
+    if not of.isdigit() or int(of) < 1 or not (index == "auto" or index.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a part of a whole as 2/4, nor auto/4")
+    if index == "auto":
+        given = os.environ.get("JOB_COMPLETION_INDEX", "")
+        if not given.isdigit():
+            said = f"is '{given}'" if given else "is not set"
+            raise argparse.ArgumentTypeError(
+                f"'{text}' needs JOB_COMPLETION_INDEX, which {said}; an Indexed Job of Kubernetes sets it"
+            )
+        if int(given) >= int(of):
+            raise argparse.ArgumentTypeError(
+                f"JOB_COMPLETION_INDEX is {given}, and '{text}' has no more than {of} parts:"
+                " the Job's completions must be as many"
+            )
+        index = str(int(given) + 1)
+    if not 1 <= int(index) <= int(of):
+        raise argparse.ArgumentTypeError(f"there is no part {text}: the first is 1/{of}, the last {of}/{of}")
+    return int(index), int(of)
 
 
 def seconds(text: str) -> float:

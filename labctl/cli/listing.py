@@ -10,19 +10,25 @@ from typing import TYPE_CHECKING
 from labctl.cli import common
 
 if TYPE_CHECKING:
+    from labctl.engine.shard import Shard
     from labctl.inventory import Inventory
     from labctl.playbook import Playbook
 
 
-def show(args: argparse.Namespace, books: Sequence[Playbook], inventory: Inventory) -> None:
-    """Print what was asked for about every playbook; InventoryError for an unknown host."""
+def show(
+    args: argparse.Namespace, books: Sequence[Playbook], inventory: Inventory, shard: Shard | None = None
+) -> None:
+    """Print what was asked for about every playbook; InventoryError for an unknown host. Of the hosts those in
+    `shard`."""
     for book in books:
-        lines = ["", f"playbook: {book.path}", *_plays(args, book, inventory)]
+        lines = ["", f"playbook: {book.path}", *_plays(args, book, inventory, shard)]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stderr.writelines(f"[WARNING]: {mark}: {said}\n" for said, mark in book.warnings)
 
 
-def _plays(args: argparse.Namespace, book: Playbook, inventory: Inventory) -> Iterator[str]:
+def _plays(
+    args: argparse.Namespace, book: Playbook, inventory: Inventory, shard: Shard | None
+) -> Iterator[str]:
     from labctl.playbook import list_hosts, list_tags, list_tasks
 
     if not (args.list_hosts or args.list_tasks or args.list_tags):
@@ -36,9 +42,10 @@ def _plays(args: argparse.Namespace, book: Playbook, inventory: Inventory) -> It
         yield ""
         yield f"  play #{play.number} ({play.pattern}): {play.name}\tTAGS: [{', '.join(play.tags)}]"
         if with_hosts:
+            names = [name for name in with_hosts.hosts if shard is None or shard.takes(inventory.host(name))]
             yield f"    pattern: {play.pattern.split(',')}"
-            yield f"    hosts ({len(with_hosts.hosts)}):"
-            yield from (f"      {name}" for name in with_hosts.hosts)
+            yield f"    hosts ({len(names)}):"
+            yield from (f"      {name}" for name in names)
         if args.list_tasks:
             yield "    tasks:"
             yield from (f"      {task.label}\tTAGS: [{', '.join(task.tags)}]" for task in play.tasks)

@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> None:
         "playbooks", nargs="*", metavar="PLAYBOOK", help="playbook files, run one after the other"
     )
     flags.add_inventory(parser)
+    flags.add_shard(parser)
     flags.add_execution(parser)
     parser.add_argument(
         "--junit-xml", metavar="FILE", help="write a JUnit report to FILE, whatever --output says"
@@ -75,6 +76,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from labctl.cli import listing
+    from labctl.engine.shard import divide
+    from labctl.engine.shard_doubts import doubts
     from labctl.playbook import load_playbook
 
     earlier = _earlier(args)
@@ -84,12 +87,16 @@ def run(args: argparse.Namespace) -> int:
     sources, inventory = common.load_inventory(args)
     playbooks = [own_or_builtin(name) for name in args.playbooks]
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
+    if args.shard:
+        options = replace(options, shard=divide(inventory, *args.shard, args.limit))
     books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
     for book in books:
         _check_names(book, inventory, options, unused=args.syntax_check or args.verbose > 0)
     _check_tags(books, options)
+    if options.shard:
+        books[0].warnings += doubts(books, options.shard.of)
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
-        listing.show(args, books, inventory)
+        listing.show(args, books, inventory, options.shard)
         return 0
     if args.step and options.ask is None:
         raise UsageError("--step asks before each task, and this is no terminal")
@@ -137,6 +144,7 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
     args.playbooks = args.playbooks or was
     args.inventory = args.inventory or head.get("inventory") or []
     args.limit = args.limit or head.get("limit")
+    args.shard = _earlier_shard(args.shard, earlier)
     if not (args.tags or args.skip_tags):
         args.tags, args.skip_tags = head.get("tags") or [], head.get("skip_tags") or []
     args.start_at_task = args.start_at_task or head.get("start_at_task")
@@ -144,6 +152,17 @@ def _earlier(args: argparse.Namespace) -> Earlier | None:
     if told and not args.extra_vars:
         sys.stderr.write("[WARNING]: the run to resume was given variables with -e, and this one is not\n")
     return earlier
+
+
+def _earlier_shard(asked: tuple[int, int] | None, earlier: Earlier) -> tuple[int, int] | None:
+    """A part goes on as the part it was; a whole run may be gone on with in parts."""
+    was = earlier.head.get("shard")
+    if not was:
+        return asked
+    if asked not in (None, (was["index"], was["of"])):
+        said = f"--resume: {earlier.folder.name} was a run of shard {was['index']}/{was['of']}"
+        raise UsageError(said, hint="leave --shard out, or join the shards' runs first: labctl runs merge")
+    return was["index"], was["of"]
 
 
 def registry_for(playbooks: list[Path], further: Sequence[str] = ()) -> Registry:
@@ -173,10 +192,14 @@ class Work:
 def execute(args: argparse.Namespace, work: Work) -> int:
     """Bring up the inventory's labs, run, and say where everything is; the exit code comes back."""
     from labctl import engine
+    from labctl.engine.shard import Note
 
     bus = Bus()
     renderer: Any = common.console(args)
     bus.subscribe(renderer)
+    note = Note(work.options.shard) if work.options.shard else None
+    if note:
+        bus.subscribe(note)
     if args.junit_xml:
         from labctl.console.junit import Junit
 
@@ -197,6 +220,8 @@ def execute(args: argparse.Namespace, work: Work) -> int:
             inventory_sources=work.sources,
         )
     finally:
+        if note:
+            note.close()
         renderer.close()
     if args.output not in ("json", "yaml", "junit"):
         _farewell(result.run_dir, work.sources if labs else ())

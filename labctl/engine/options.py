@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labctl.engine.shard import Shard
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -14,7 +16,7 @@ class RunOptions:
     the `runs` folder goes. `argv` is only recorded. Connection defaults (`connection`: as
     variables would say them) give way to inventory variables.
     `ask(text, private)` asks the user; None where there is no terminal. `step`: ask before each task.
-    `resume`: the folder of the run to go on from."""
+    `resume`: the folder of the run to go on from. `shard`: the part of the hosts that this run works on."""
 
     forks: int = 10
     limit: str | None = None
@@ -36,6 +38,7 @@ class RunOptions:
     force_handlers: bool = False
     step: bool = False
     resume: Path | None = None
+    shard: Shard | None = None
     root: Path = field(default_factory=Path.cwd)
     argv: tuple[str, ...] = ()
     ask: Callable[[str, bool], str] | None = None

@@ -39,6 +39,8 @@ def run(shared: Run, play: Play) -> bool:
         path=f"{play.mark.file}:{play.mark.line}",
     )
     if not hosts:
+        if (shard := shared.options.shard) and not matched:
+            shared.bus.emit(Kind.MESSAGE, play=title, message=f"no hosts matched in shard {shard}")
         return True
     scopes = Scopes(shared, play, hosts)
     scopes.matched = [state.name for state in matched]
@@ -76,6 +78,8 @@ def _hosts(shared: Run, play: Play) -> tuple[list[HostState], list[HostState]]:
     except LabctlError as error:
         error.mark = error.mark or play.mark_of("hosts")
         raise
+    if shard := shared.options.shard:
+        found = [host for host in found if shard.takes(host)]
     states = [shared.host(host.name) for host in found]
     for state in states:
         state.ended = False

@@ -1,0 +1,89 @@
+"""`--shard 2/4`: the part of a run's hosts that one of several controllers works on.
+
+The hosts that `--limit` leaves are put in the order of their names and dealt out one by one, so that each
+controller finds the same parts whatever order its inventory came in, groups are spread evenly, and a host is in
+the same shard in every play. `localhost` is the controller itself: it belongs to shard 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labctl.engine.journal import write_json
+from labctl.events import Event, Kind
+from labctl.inventory import Host, Inventory
+from labctl.inventory.model import LOCALHOST
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One part. `index` counts from 1; `hosts` maps its hosts to their places in the inventory; `total` and
+    `digest` are of the hosts of all parts together."""
+
+    index: int
+    of: int
+    hosts: Mapping[str, int] = field(repr=False)
+    others: frozenset[str] = field(repr=False)
+    total: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+    def takes(self, host: Host) -> bool:
+        """Whether a host of a play is this part's. What the run itself adds to the inventory is of the part
+        that adds it."""
+        if host.name in LOCALHOST:
+            return self.index == 1
+        return host.name not in self.others
+
+    def record(self) -> dict[str, Any]:
+        """For run.json: enough to tell whether runs are parts of one, and to put the hosts in order again."""
+        return {
+            "index": self.index,
+            "of": self.of,
+            "total": self.total,
+            "digest": self.digest,
+            "hosts": dict(self.hosts),
+        }
+
+
+def divide(inventory: Inventory, index: int, of: int, limit: str | None = None) -> Shard:
+    """Part `index` (from 1) of `of`. InventoryError for a bad limit."""
+    allowed = {host.name for host in inventory.match("all", limit, warn=lambda *_: None)}
+    places = {name: place for place, name in enumerate(inventory.hosts) if name in allowed}
+    dealt = sorted(name for name in places if name not in LOCALHOST)
+    own = dealt[index - 1 :: of]
+    if index == 1:
+        own += [name for name in places if name in LOCALHOST]
+    digest = hashlib.sha256("\0".join(sorted(places)).encode()).hexdigest()[:16]
+    others = frozenset(dealt).difference(own)
+    return Shard(index, of, {name: places[name] for name in own}, others, len(places), digest)
+
+
+class Note:
+    """Subscriber that notes the shard in the run's run.json when the run begins. `close` when it has ended: the
+    journal has written the file anew then."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._folder: Path | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event.kind is Kind.RUN_START:
+            self._folder = Path(str(event.data["run_dir"]))
+            self.close()
+
+    def close(self) -> None:
+        if self._folder is None:
+            return
+        path = self._folder / "run.json"
+        try:
+            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "shard": self._shard.record()})
+        except (OSError, ValueError):
+            return  # the disk is full: as the journal's own
