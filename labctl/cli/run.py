@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     playbooks = [own_or_builtin(name) for name in args.playbooks]
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
     if args.shard:
-        options = replace(options, shard=divide(inventory, *args.shard, args.limit))
+        index, of = args.shard
+        options = replace(options, shard=divide(inventory, index, of, args.limit))
     books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
     for book in books:
         _check_names(book, inventory, options, unused=args.syntax_check or args.verbose > 0)
