@@ -1,0 +1,1 @@
+"""labctl beside its peers: what each takes for the same work, in one run, on one machine."""
