@@ -54,7 +54,7 @@ class Additions:
         changed = name not in inventory.hosts
         if changed:
             inventory.hosts = {**inventory.hosts, name: Host(name)}
-            inventory.add_host(name, "all")
+            self._join(name, "all")
         host = inventory.hosts[name]
         if any(key not in host.vars or host.vars[key] != value for key, value in variables.items()):
             host.vars = {**host.vars, **variables}
@@ -62,7 +62,7 @@ class Additions:
         for group in groups:
             changed = self._group(group) or changed
             if name not in inventory.groups[group].hosts:
-                inventory.add_host(name, group)
+                self._join(name, group)
                 changed = True
         return changed
 
@@ -77,9 +77,13 @@ class Additions:
                 inventory.add_child(parent, group)
                 changed = True
         if host not in inventory.members(group):
-            inventory.groups[group].hosts.append(host)
+            self._join(host, group)
             changed = True
         return changed
+
+    def _join(self, host: str, group: str) -> None:
+        entry = self._inventory.groups[group]
+        entry.hosts = {**entry.hosts, host: None}
 
     def _group(self, name: str) -> bool:
         groups = self._inventory.groups

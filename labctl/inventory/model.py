@@ -37,11 +37,12 @@ class Host:
 
 @dataclass(eq=False)
 class Group:
-    """One group. `hosts` and `children` are the direct ones, `depth` the longest way down from `all`."""
+    """One group. `hosts` (an ordered set) and `children` are the direct ones, `depth` the longest way down from
+    `all`."""
 
     name: str
     vars: dict[str, Any] = field(default_factory=dict)
-    hosts: list[str] = field(default_factory=list)
+    hosts: dict[str, None] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     priority: int = 1
     depth: int = 0
@@ -85,9 +86,7 @@ class Inventory:
         """The host of that name, made if need be, and put into `group`. Call `settle` when done."""
         host = self.hosts.setdefault(name, Host(name, mark=mark, source=self.source))
         if group:
-            members = self.add_group(group, mark).hosts
-            if name not in members:
-                members.append(name)
+            self.add_group(group, mark).hosts[name] = None
         return host
 
     def add_group(self, name: str, mark: Mark | None = None) -> Group:
@@ -126,7 +125,7 @@ class Inventory:
             if name not in nested and name != "all" and name not in every.children:
                 every.children.append(name)
         grouped = {h for g in self.groups.values() if g is not every and g is not ungrouped for h in g.hosts}
-        ungrouped.hosts = [h for h in dict.fromkeys((*ungrouped.hosts, *self.hosts)) if h not in grouped]
+        ungrouped.hosts = {h: None for h in (*ungrouped.hosts, *self.hosts) if h not in grouped}
         self._set_depths()
         groups: dict[str, list[str]] = {name: [] for name in (*self.hosts, *self._implicit)}
         for group in sorted(self.groups.values(), key=lambda g: g.merge_key):

@@ -65,7 +65,7 @@ def test_ini_hosts_groups_and_values(source) -> None:
     }
     assert inventory.hosts["db-b"].vars == {"ansible_port": 2222, "role": "db"}
     assert inventory.variables("web1") == {"level": 1, "name": "prod", "site": "{{ where }}"}
-    assert inventory.groups["ungrouped"].hosts == ["lone"]
+    assert list(inventory.groups["ungrouped"].hosts) == ["lone"]
     assert inventory.groups["all"].children == ["ungrouped", "prod"]
     assert inventory.hosts["web2"].groups == ["prod", "web"]
 
