@@ -49,9 +49,9 @@ class Status(StrEnum):
     IGNORED = "ignored"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """One thing that happened. `time` is seconds since the epoch, on the controller's clock."""
+    """One thing that happened; nobody alters it. `time` is seconds since the epoch, on the controller's clock."""
 
     kind: Kind
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -63,18 +63,26 @@ class Event:
 
 Subscriber = Callable[[Event], None]
 
+# What the engine emits in bursts; it settles the bus whenever it has to wait.
+_HELD = frozenset({Kind.TASK_START, Kind.HOST_START, Kind.RESULT, Kind.NOTIFY, Kind.INCLUDE})
+
 
 class Bus:
-    """Hands each event to every subscriber, one event at a time, in the order emitted."""
+    """Hands each event to every subscriber, one event at a time, in the order emitted. A subscriber with a
+    method `flush` may hold back what it writes of a burst until that is called."""
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
+        self._flushes: list[Callable[[], None]] = []
+        self._held = False
         self._lock = threading.RLock()
         self.mask: Callable[[Event], Event] | None = None  # takes out what must not be shown
 
     def subscribe(self, subscriber: Subscriber) -> None:
         with self._lock:
             self._subscribers.append(subscriber)
+            if (flush := getattr(subscriber, "flush", None)) is not None:
+                self._flushes.append(flush)
 
     def emit(
         self,
@@ -86,9 +94,20 @@ class Bus:
         host: str | None = None,
         **data: Any,
     ) -> None:
-        event = Event(kind, data, play, task, host)
+        event = Event(kind, data, play, task, host, time.time())
         if self.mask is not None:
             event = self.mask(event)
         with self._lock:
             for subscriber in self._subscribers:
                 subscriber(event)
+            self._held = True
+            if kind not in _HELD:
+                self.settle()
+
+    def settle(self) -> None:
+        """Have written what was held back: the engine is about to wait."""
+        if self._held:
+            with self._lock:
+                self._held = False
+                for flush in self._flushes:
+                    flush()

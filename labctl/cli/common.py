@@ -78,14 +78,16 @@ def console(args: argparse.Namespace) -> Subscriber:
         return LiveConsole(verbosity=args.verbose, colour=colour)
     import shutil
 
+    from labctl.console.out import Out
+
     width = shutil.get_terminal_size((80, 24)).columns
     if wanted == "dense":
         from labctl.console.dense import DenseConsole
 
-        return DenseConsole(_print, verbosity=args.verbose, colour=colour, width=width)
+        return DenseConsole(Out(sys.stdout), verbosity=args.verbose, colour=colour, width=width)
     from labctl.console.plain import PlainConsole
 
-    return PlainConsole(_print, verbosity=args.verbose, colour=colour, width=width)
+    return PlainConsole(Out(sys.stdout), verbosity=args.verbose, colour=colour, width=width)
 
 
 def _document(form: str) -> Subscriber:
@@ -105,15 +107,6 @@ def _document(form: str) -> Subscriber:
 
 def no_colour() -> bool:
     return bool(os.environ.get("NO_COLOR"))
-
-
-def _print(line: str) -> None:
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `labctl run … | head`: the run goes on, and the journal has it all.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def start_labs(inventory: Inventory, bus: Bus) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any, TextIO
 
+from labctl.console.out import Out
 from labctl.events import Event
 
 
 class JsonLines:
-    """Subscriber that writes one JSON object per event and flushes it."""
+    """Subscriber that writes one JSON object per event."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._out = Out(stream)
+        self.flush = self.close = self._out.flush
+        self._encode = json.JSONEncoder(default=_plain).encode
 
     def __call__(self, event: Event) -> None:
         record: dict[str, Any] = {"event": str(event.kind), "time": event.time}
@@ -21,15 +23,7 @@ class JsonLines:
             if (value := getattr(event, name)) is not None:
                 record[name] = value
         record["data"] = event.data
-        try:
-            self._stream.write(json.dumps(record, default=_plain) + "\n")
-            self._stream.flush()
-        except BrokenPipeError:
-            # Nobody reads on: the run goes on all the same, and the journal has it all.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def close(self) -> None:
-        self._stream.flush()
+        self._out(self._encode(record))
 
 
 def _plain(value: Any) -> Any:

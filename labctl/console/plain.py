@@ -21,7 +21,8 @@ _BAD = (Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED)
 
 
 class PlainConsole:
-    """Subscriber that writes lines. `write` gets each line without its newline."""
+    """Subscriber that writes lines. `write` gets each line without its newline; a `flush` it has is called
+    when the run is about to wait."""
 
     def __init__(
         self, write: Callable[[str], None], *, verbosity: int = 0, colour: bool = False, width: int = 80
@@ -42,6 +43,11 @@ class PlainConsole:
 
     def close(self) -> None:
         self._flush_bad()
+        self.flush()
+
+    def flush(self) -> None:
+        if (flush := getattr(self._write, "flush", None)) is not None:
+            flush()
 
     def __call__(self, event: Event) -> None:
         handler = getattr(self, f"_on_{event.kind}", None)

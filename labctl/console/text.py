@@ -50,6 +50,8 @@ def duration(seconds: float) -> str:
 
 def clean(text: str) -> str:
     """Text of a node without the control characters that would move a terminal's cursor."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or (c.isprintable()) else "�" for c in text.replace("\r\n", "\n"))
 
 

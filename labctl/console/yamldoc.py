@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from labctl.console.out import Out
 from labctl.events import Event, Kind
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./ -]*[\w./]|[A-Za-z_]")  # a text that needs no quotes
@@ -36,22 +36,15 @@ class YamlDocument:
     """Subscriber that writes each event's entry when it happens, so that the text is valid YAML at any time."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._out = Out(stream)
+        self.flush = self.close = self._out.flush
 
     def __call__(self, event: Event) -> None:
         if event.kind not in _KEPT:
             return
         entry = _entry(event)
         lines = list(entries(entry, 2))
-        try:
-            self._stream.write("\n".join(["- " + lines[0].lstrip(), *lines[1:]]) + "\n")
-            self._stream.flush()
-        except BrokenPipeError:
-            # Nobody reads on: the run goes on all the same, and the journal has it all.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-
-    def close(self) -> None:
-        self._stream.flush()
+        self._out("\n".join(["- " + lines[0].lstrip(), *lines[1:]]))
 
 
 def _entry(event: Event) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _runs(flow: Flow, block: Block, host: HostState, frame: Frame) -> bool:
     """Whether the loop is needed at all: a `when` that can be told without its item may say no."""
     scope = flow.scope(host, block, frame)
     try:
-        return scope.condition(block.conditions(), block.mark_of("when"))
+        return scope.condition(block.conditions, block.mark_of("when"))
     except LabctlError:
         return True
 
@@ -195,7 +195,7 @@ def failed_task(task: Task) -> dict[str, Any]:
         "action": task.action,
         "args": dict(task.args),
         "tags": task.all_tags(),
-        "when": task.conditions(),
+        "when": task.conditions,
         "vars": dict(task.vars),
         "register": task.register,
         "loop": task.loop,

@@ -153,7 +153,7 @@ class RunContext:
         if given.is_absolute():
             candidates = [given]
         else:
-            bases = [role.path for role in reversed(self.task.roles_around())]
+            bases = [role.path for role in reversed(self.task.roles_around)]
             bases += [Path(self.task.mark.file).parent, self.playbook_dir]
             candidates = [place for base in bases for place in (base / folder / given, base / given)]
         for path in candidates:
@@ -205,5 +205,6 @@ class RunContext:
         self.scopes.run.on_close(undo)
 
     def _emit(self, kind: Kind, **data: Any) -> None:
-        play = self.task.play
-        self.scopes.run.bus.emit(kind, play=play.title(), task=self.label, host=self.state.name, **data)
+        self.scopes.run.bus.emit(
+            kind, play=self.scopes.play_name, task=self.label, host=self.state.name, **data
+        )

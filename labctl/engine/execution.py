@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labctl import configuration
 from labctl.engine import background, driver, results, settings
 from labctl.engine.background import Async
 from labctl.engine.context import RunContext
@@ -13,11 +12,11 @@ from labctl.engine.outcome import Outcome
 from labctl.engine.results import Result
 from labctl.engine.scopes import Scopes
 from labctl.engine.session import Deadline
-from labctl.engine.state import HostState, Step
+from labctl.engine.state import Argument, HostState, Step
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task
 from labctl.task_types import VARIABLE, TaskType, arguments_of, describe
-from labctl.variables import Scope
+from labctl.variables import OMIT, Scope
 
 
 def checking(task: Task, scope: Scope, *, default: bool) -> bool:
@@ -48,9 +47,10 @@ class Execution:
             scope = scope.over({"ansible_delegated_vars": {target: seen}, **_connection(host_scope)})
         task_type = self._named(task_type, scope)
         context = self._context(scope, host_scope, target or self.state.name)
-        given = self._arguments(task_type, scope)
+        given, whole = self._arguments(task_type, scope)
         try:
-            args = task_type.bind(given, task.arg_mark)
+            args = task_type.bind(given, task.arg_mark, checked=whole and self.step.checked)
+            self.step.checked = self.step.checked or whole
         except PlaybookError as error:  # the task type's own refusal: a failure that failed_when may judge
             return results.of_error(error)
         context.secrets = outcome.secrets
@@ -58,9 +58,12 @@ class Execution:
         if wanted is not None:
             context.deadline = self._deadline(None if task_type.detaches else wanted.limit)
             return background.run(wanted, task_type, args, context, self.run.jobs)
-        with self.run.watchdog.watching(context.deadline, [context.host]):
+        watch = self.run.watchdog.watch(context.deadline, [context.host])
+        try:
             result = driver.execute(task_type, args, context)
             context.end_output()
+        finally:
+            self.run.watchdog.forget(watch)
         outcome.lasting = outcome.lasting or context.lasting
         if not self.run.options.check or task_type.on_controller:
             return result
@@ -92,7 +95,7 @@ class Execution:
 
     def _context(self, scope: Scope, host_scope: Scope, host: str) -> RunContext:
         task = self.step.task
-        usual = configuration.current().number("task_timeout")
+        usual = self.run.configuration.number("task_timeout")
         seconds = settings.number(task, "timeout", scope, usual) or 0.0
         return RunContext(
             scopes=self.scopes,
@@ -109,7 +112,28 @@ class Execution:
             label=self.step.label,
         )
 
-    def _arguments(self, task_type: TaskType, scope: Scope) -> dict[str, Any]:
+    def _arguments(self, task_type: TaskType, scope: Scope) -> tuple[dict[str, Any], bool]:
+        """The rendered arguments, and whether they are all that any host gives."""
+        if (arguments := self.step.arguments) is None:
+            given = self._gathered(task_type, scope)
+            arguments = [
+                Argument.of(task_type, *named, self.step.task.arg_mark(named[0])) for named in given.items()
+            ]
+        loose = task_type.arguments.any_name
+        values: dict[str, Any] = {}
+        for argument in arguments:
+            value = argument.value
+            if not argument.raw:
+                value = scope.render_argument(value, argument.mark, keep_unknown=loose)
+                if value is OMIT:
+                    continue
+                if argument.secret and value not in (None, ""):
+                    self.outcome.secrets |= {str(value)}
+            values[argument.name] = value
+        return values, self.step.arguments is not None and len(values) == len(arguments)
+
+    def _gathered(self, task_type: TaskType, scope: Scope) -> dict[str, Any]:
+        """The arguments as written, and those of a variable."""
         task = self.step.task
         given = {name: value for name, value in task.args.items() if name != VARIABLE}
         if self.outcome.action:
@@ -120,20 +144,7 @@ class Execution:
                 message = f"'args' must be a mapping, not {describe(variable)}"
                 raise PlaybookError(message, mark=task.arg_mark(VARIABLE))
             given = {**_canonical(task_type, variable), **_canonical(task_type, given)}
-        raw = {name: value for name, value in given.items() if _is_raw(task_type, name)}
-        loose = task_type.arguments.any_name
-        rendered = {
-            name: scope.render([value], task.arg_mark(name), keep_unknown=loose)
-            for name, value in given.items()
-            if name not in raw
-        }
-        values = {name: found[0] for name, found in rendered.items() if found}
-        self.outcome.secrets |= {
-            str(value)
-            for name, value in values.items()
-            if _is_secret(task_type, name) and value not in (None, "")
-        }
-        return {**values, **raw}
+        return given
 
 
 def _connection(scope: Scope) -> dict[str, Any]:
@@ -150,13 +161,3 @@ def _connection(scope: Scope) -> dict[str, Any]:
 
 def _canonical(task_type: TaskType, given: Mapping[str, Any]) -> dict[str, Any]:
     return {task_type.aliases.get(name, name): value for name, value in given.items()}
-
-
-def _is_raw(task_type: TaskType, name: str) -> bool:
-    canonical = task_type.aliases.get(name)
-    return canonical is not None and task_type.parameters[canonical].raw
-
-
-def _is_secret(task_type: TaskType, name: str) -> bool:
-    canonical = task_type.aliases.get(name)
-    return canonical is not None and task_type.parameters[canonical].secret

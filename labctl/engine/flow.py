@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from labctl import configuration
 from labctl.engine import blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
@@ -76,6 +75,8 @@ class Flow:
         if task.action == "meta":
             meta.run(self, step, hosts)
             return
+        if self.run.options.step:
+            self.run.settle()
         if not self.run.stepper.allows(step.label):
             return
         known = [] if task.dynamic else self.run.history.begin(task, [host.name for host in acting])
@@ -99,7 +100,8 @@ class Flow:
             self.run.history.progress.ended(known[index][0], task, step.label, outcome, status)
 
         throttle = settings.number(task, "throttle", first)
-        self.pool.run(jobs, done, limit=int(throttle) if throttle else None)
+        quick = task.task_type is None or task.task_type.on_controller
+        self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=quick)
         self.after(step, acting, hosts)
 
     def _label(self, task: Task, host: HostState, frame: Frame) -> str:
@@ -141,7 +143,7 @@ class Flow:
     def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> Status:
         """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
         task = step.task
-        for each in hosts:
+        for each in hosts if outcome.facts or outcome.variables else ():
             each.facts |= outcome.facts
             (each.included if outcome.included else each.registered).update(outcome.variables)
         for name, facts, variables in outcome.elsewhere:
@@ -164,7 +166,7 @@ class Flow:
                 try:
                     found = self.handlers.notify(host, name, scope, task.mark_of("notify"), uncertain)
                 except PlaybookError as error:
-                    if configuration.current().boolean("error_on_missing_handler") is not False:
+                    if self.run.configuration.boolean("error_on_missing_handler") is not False:
                         raise
                     self.warn(error.message, error.mark)
                     continue
@@ -175,7 +177,7 @@ class Flow:
         """Count and report a result, and take the host out of the walk when it failed. What it came to, after
         ignore_errors and rescue."""
         status = outcome.result.status
-        counted = dict(host.stats)
+        counted = dict(host.stats) if outcome.past else {}
         if status in (Status.FAILED, Status.UNREACHABLE):
             status = self._failed(host, outcome, step.frame)
         elif status is Status.CHANGED:
@@ -238,7 +240,7 @@ class Flow:
                 host.dragged = host.dragged or host.alive
                 host.failed = host.failed or host.alive
         scope = self.scopes.scope(bad[0], step.task, step.frame)
-        usual = configuration.current().boolean("any_errors_fatal") or False
+        usual = self.run.configuration.boolean("any_errors_fatal") or False
         if settings.lenient(step.task, "any_errors_fatal", scope, default=usual):
             for host in self.batch:
                 host.failed = host.failed or host.alive

@@ -49,7 +49,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _bases(task: Task) -> list[Path]:
-    roles = [role.path for role in reversed(task.roles_around())]
+    roles = [role.path for role in reversed(task.roles_around)]
     beside = Path(task.mark.file).parent
     places = [place for base in (*roles, beside) for place in (base / "vars", base)]
     return [*places, task.play.dir / "vars", task.play.dir]

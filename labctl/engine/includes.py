@@ -90,7 +90,7 @@ def _of_host(
 
 
 def _refused(task: Task, scope: Scope) -> Result | None:
-    for condition in task.conditions():
+    for condition in task.conditions:
         if not scope.condition(condition, task.mark_of("when")):
             return results.skipped("Conditional result was False", false_condition=condition)
     return None

@@ -1,6 +1,7 @@
 """The run's folder: events as they happen, what each host printed, and run.json.
 
-Each event is one line, written and flushed at once, so that a crash loses nothing that was reported.
+Each event is one line. What a burst of results leaves in memory is written before the engine waits, so that a
+crash loses nothing of what was done before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, TextIO
 from labctl import __version__
 from labctl.errors import EnvironmentProblem
 from labctl.events import Event, Kind
+
+_TEXTS = 10_000  # names of tasks and hosts kept in their encoded form
 
 
 def make_run_dir(root: Path, playbook: str) -> Path:
@@ -103,10 +106,6 @@ def _import_structlog() -> Any:
     return structlog
 
 
-def _event_first(_logger: object, _method: str, record: MutableMapping[str, Any]) -> dict[str, Any]:
-    return {"event": record.pop("event"), **record}
-
-
 class _Lines:
     """What structlog writes to. It leaves flushing to the journal."""
 
@@ -115,6 +114,30 @@ class _Lines:
 
     def info(self, line: str) -> None:
         self._stream.write(line + "\n")
+
+
+class _Json:
+    """Renders a record as one line of JSON. The encoder is made once, and a text that comes with every event of
+    a task is encoded once."""
+
+    def __init__(self) -> None:
+        self._encode = json.JSONEncoder(default=plain).encode
+        self._texts: dict[str | None, str] = {}
+
+    def __call__(self, _logger: object, _method: str, record: MutableMapping[str, Any]) -> str:
+        parts = [f'"event": "{record["event"]}", "time": {record["time"]}']
+        parts += [
+            f'"{name}": {self._texts.get(value) or self._text(value)}'
+            for name in ("play", "task", "host")
+            if (value := record[name]) is not None
+        ]
+        return f'{{{", ".join(parts)}, "data": {self._encode(record["data"])}}}'
+
+    def _text(self, value: str) -> str:
+        if len(self._texts) > _TEXTS:
+            self._texts.clear()
+        found = self._texts[value] = self._encode(str(value))
+        return found
 
 
 class Journal:
@@ -126,29 +149,42 @@ class Journal:
         self._stream = (folder / "events.jsonl").open("a", encoding="utf-8")
         self._log = structlog.wrap_logger(
             _Lines(self._stream),
-            processors=[_event_first, structlog.processors.JSONRenderer(default=plain)],
+            processors=[_Json()],
             wrapper_class=structlog.BoundLogger,
-        )
+        ).bind()
         self._host_logs: dict[str, TextIO] = {}
+        self._written: set[TextIO] = set()  # since the last flush
         self._live: set[tuple[str, str | None]] = set()
         self._head: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._lost = False
 
     def __call__(self, event: Event) -> None:
-        record = {"time": round(event.time, 6), "play": event.play, "task": event.task, "host": event.host}
+        if event.kind is Kind.HOST_START:
+            return  # the task's start names its hosts, and a result says how long it took
         try:
             with self._lock:
                 self._log.info(
-                    str(event.kind), **{k: v for k, v in record.items() if v is not None}, data=event.data
+                    event.kind.value,
+                    time=round(event.time, 6),
+                    play=event.play,
+                    task=event.task,
+                    host=event.host,
+                    data=event.data,
                 )
-                # A host's start is seen with what comes next: the start of the task named its hosts.
-                if event.kind is not Kind.HOST_START:
-                    self._stream.flush()
                 if event.host:
                     self._host_log(event, event.host)
         except (OSError, ValueError):
             self._lost = True  # the controller's disk is full: the run goes on, run.json says so
+
+    def flush(self) -> None:
+        try:
+            with self._lock:
+                self._stream.flush()
+                while self._written:
+                    self._written.pop().flush()
+        except (OSError, ValueError):
+            self._lost = True
 
     def start(self, **head: Any) -> None:
         self._head = {"labctl": __version__, "commit": commit(), "started": time.time(), **head}
@@ -187,10 +223,6 @@ class Journal:
                 for name in ("stdout", "stderr"):
                     if text := result.get(name):
                         self._file(host).write(f"{text}\n")
-        else:
-            return
-        if host in self._host_logs:
-            self._host_logs[host].flush()
 
     def _header(self, event: Event, host: str) -> None:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
@@ -200,4 +232,5 @@ class Journal:
         if host not in self._host_logs:
             name = re.sub(r"[^\w.@:-]+", "_", host)
             self._host_logs[host] = (self.folder / "logs" / f"{name}.log").open("a", encoding="utf-8")
+        self._written.add(self._host_logs[host])
         return self._host_logs[host]

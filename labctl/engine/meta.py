@@ -25,7 +25,7 @@ def run(flow: Flow, step: Step, hosts: list[HostState]) -> None:
     for host in hosts[:1] if what in _FOR_ALL else hosts:
         try:
             scope = flow.scope(host, task, frame)
-            if scope.condition(task.conditions(), task.mark_of("when")):
+            if scope.condition(task.conditions, task.mark_of("when")):
                 there.append(host)
         except LabctlError as error:
             flow.start(step, [host])

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labctl import configuration, vault, yaml
+from labctl import vault, yaml
 from labctl.engine import settings
 from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
@@ -147,11 +147,13 @@ def _size(step: Any, total: int, mark: Any) -> int:
 
 
 def _run_batch(shared: Run, play: Play, scopes: Scopes, batch: Sequence[HostState]) -> bool:
-    configured = configuration.current().text("strategy")
+    configured = shared.configuration.text("strategy")
     strategy = settings.text(play, "strategy", scopes.scope(batch[0])) or configured or "linear"
     strategy = strategy.removeprefix("ansible.builtin.")
     if strategy in _PARALLEL:
-        flows = [Flow(shared, play, scopes, [host], pool=Inline(shared.stop)) for host in batch]
+        flows = [
+            Flow(shared, play, scopes, [host], pool=Inline(shared.stop, shared.settle)) for host in batch
+        ]
         shared.pool.run([partial(_walk, flow) for flow in flows], lambda _index, _value: None)
     elif strategy == "linear":
         flows = [Flow(shared, play, scopes, batch)]
@@ -204,7 +206,7 @@ def _read_files(flow: Flow, host: HostState) -> None:
 def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
     """Facts of the play's hosts, unless it says no; those known already only when gathering is not smart."""
     play = flow.play
-    policy = configuration.current().text("gathering") or "implicit"
+    policy = flow.run.configuration.text("gathering") or "implicit"
     default = policy != "explicit"
     wanted = settings.boolean(play, "gather_facts", flow.scope(hosts[0]), default=default)
     missing = [host for host in hosts if host.alive and (policy != "smart" or not host.gathered)]
@@ -233,7 +235,7 @@ def _gather(flow: Flow, hosts: Sequence[HostState]) -> None:
 
 def _flush(flow: Flow, hosts: Sequence[HostState]) -> None:
     """Notified handlers; with force_handlers also those of hosts that have failed."""
-    default = flow.run.options.force_handlers or configuration.current().boolean("force_handlers")
+    default = flow.run.options.force_handlers or flow.run.configuration.boolean("force_handlers")
     forced = settings.boolean(flow.play, "force_handlers", flow.scope(hosts[0]), default=bool(default))
     failed = [host for host in hosts if forced and host.failed]
     for host in failed:

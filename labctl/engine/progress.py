@@ -26,9 +26,11 @@ from labctl.playbook.tree import Play, Task
 
 FILE = "resume.jsonl"
 # What does not change what a task does.
-_ASIDE = frozenset({"mark", "parent", "marks", "task_type", "preview", "name", "tags", "listen"})
+_ASIDE = frozenset({"mark", "parent", "marks", "task_type", "preview", "name", "tags", "listen", "_known"})
 # What these do is not on the host but in the run, and has to be done in each.
 _OF_THE_RUN = frozenset({"add_host", "group_by", "include_vars", "set_stats", "meta"})
+_SAID = ("ignore_errors", "ignore_unreachable", "notify", "target", "included")
+_NEEDED = ("facts", "variables", "elsewhere")
 _OUT = (Status.FAILED, Status.UNREACHABLE)
 
 
@@ -84,14 +86,17 @@ class Progress:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             pass  # a file system without locks
+        self._encode = json.JSONEncoder().encode
         self._places: dict[Task, Place] = {}
+        self._heads: dict[tuple[Place, str], str] = {}
         self._counts: Counter[tuple[str, Place]] = Counter()
         self._lock = threading.Lock()
 
     def place(self, task: Task) -> Place:
-        if task not in self._places:
-            self._places[task] = Place.of(self._numbers.get(id(task.play), 0), task)
-        return self._places[task]
+        place = self._places.get(task)
+        if place is None:
+            place = self._places[task] = Place.of(self._numbers.get(id(task.play), 0), task)
+        return place
 
     def begin(self, host: str, task: Task) -> Begun:
         """A host begins a task, for the first time or again."""
@@ -108,24 +113,26 @@ class Progress:
         place = begun.place
         stopped = status in _OUT
         kept, again = ({}, True) if stopped else _kept(task, outcome)
-        line = {
-            "host": begun.host,
-            "play": place.play,
-            "file": place.file,
-            "digest": place.digest,
-            "turn": begun.turn,
-            "task": label,
-            "at": str(task.mark),
-            "stopped": stopped,
-            "again": again,
-            "outcome": kept,
-        }
+        head = self._heads.get((place, label)) or self._head(place, task, label)
+        own = {"host": begun.host, "turn": begun.turn, "stopped": stopped, "again": again, "outcome": kept}
         try:
             with self._lock:
-                self._stream.write(json.dumps(vault.hide(line)) + "\n")
-                self._stream.flush()
+                self._stream.write(f"{head}{self._encode(vault.hide(own))[1:]}\n")
         except (OSError, ValueError):
             return  # the disk is full: what is not noted is run again
+
+    def _head(self, place: Place, task: Task, label: str) -> str:
+        """What the lines of all hosts begin with."""
+        said = {**dataclasses.asdict(place), "task": label, "at": str(task.mark)}
+        head = self._heads[place, label] = f"{self._encode(vault.hide(said))[:-1]}, "
+        return head
+
+    def flush(self) -> None:
+        try:
+            with self._lock:
+                self._stream.flush()
+        except (OSError, ValueError):
+            return
 
     def close(self) -> None:
         try:
@@ -135,25 +142,20 @@ class Progress:
 
 
 def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
-    """What restores the outcome, and whether the task must be run again all the same."""
+    """What restores the outcome, without what is empty, and whether the task must be run again all the same."""
     result = outcome.result
-    kept: dict[str, Any] = {
-        "status": str(result.status),
-        "changed": result.changed,
-        "ignore_errors": outcome.ignore_errors,
-        "ignore_unreachable": outcome.ignore_unreachable,
-        "notify": outcome.notify,
-        "target": outcome.target,
-        "included": outcome.included,
-    }
+    kept: dict[str, Any] = {"status": result.status.value}
+    said = {"changed": result.changed, **{name: getattr(outcome, name) for name in _SAID}}
+    kept |= {name: value for name, value in said.items() if value}
     if task.action.rsplit(".", 1)[-1] in _OF_THE_RUN or outcome.lasting:
         return kept, True
-    needed: dict[str, Any] = {"facts": outcome.facts, "variables": outcome.variables}
-    needed["elsewhere"] = [list(item) for item in outcome.elsewhere]
+    needed = {name: value for name in _NEEDED if (value := getattr(outcome, name))}
+    if "elsewhere" in needed:
+        needed["elsewhere"] = [list(item) for item in outcome.elsewhere]
     if task.register or result.status in _OUT:
         needed["values"] = result.values
-    if not any(needed.values()):
-        return {**kept, **needed}, False
+    if not needed:
+        return kept, False
     if outcome.no_log or not _survives(needed) or vault.hide(hide(needed, outcome.secrets)) != needed:
         return kept, True
     return {**kept, **needed}, False
@@ -169,18 +171,18 @@ def _survives(value: Any) -> bool:
 
 def restored(kept: Mapping[str, Any]) -> Outcome:
     """The outcome a line holds."""
-    values = dict(kept.get("values") or {"changed": kept["changed"]})
+    values = dict(kept.get("values") or {"changed": bool(kept.get("changed"))})
     status = Status(kept["status"])
     return Outcome(
         Result(status, values).complete(),
-        ignore_errors=bool(kept["ignore_errors"]),
-        ignore_unreachable=bool(kept["ignore_unreachable"]),
-        notify=list(kept["notify"]),
-        facts=dict(kept["facts"]),
-        variables=dict(kept["variables"]),
-        included=bool(kept["included"]),
-        target=kept["target"],
-        elsewhere=[(host, facts, variables) for host, facts, variables in kept["elsewhere"]],
+        ignore_errors=bool(kept.get("ignore_errors")),
+        ignore_unreachable=bool(kept.get("ignore_unreachable")),
+        notify=list(kept.get("notify", ())),
+        facts=dict(kept.get("facts", {})),
+        variables=dict(kept.get("variables", {})),
+        included=bool(kept.get("included")),
+        target=kept.get("target"),
+        elsewhere=[(host, facts, variables) for host, facts, variables in kept.get("elsewhere", ())],
         past=True,
     )
 

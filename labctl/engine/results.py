@@ -52,20 +52,18 @@ class Result:
 
     def complete(self) -> Result:
         """Fill in the keys every Ansible result has, from the status."""
-        values = self.values
-        values.setdefault("changed", self.status is Status.CHANGED)
-        if not self.skipped and (self.failed or "results" not in values):  # where Ansible has it
-            values["failed"] = self.failed
-        if self.unreachable:
-            values["unreachable"] = True
-        if self.skipped:
+        values, status = self.values, self.status
+        if "changed" not in values:
+            values["changed"] = status is Status.CHANGED
+        if status is Status.SKIPPED:
             values["skipped"] = True
+        elif status is Status.FAILED or "results" not in values:  # where Ansible has it
+            values["failed"] = status is Status.FAILED
+        if status is Status.UNREACHABLE:
+            values["unreachable"] = True
         for name in ("stdout", "stderr"):
-            text = values.get(name)
-            if isinstance(text, bytes):
-                text = values[name] = text.decode(errors="replace")
-            if isinstance(text, str):
-                values.setdefault(f"{name}_lines", text.splitlines())
+            if name in values:
+                _with_lines(values, name)
         if self.diff:
             values["diff"] = self.diff
         return self
@@ -76,7 +74,15 @@ class Result:
         if no_log:
             kept = ("changed", "failed", "unreachable", "skipped", "attempts")
             return {"censored": CENSORED, **{key: values[key] for key in kept if key in values}}
-        return {key: value for key, value in values.items() if not str(key).startswith("_ansible_")}
+        return {key: value for key, value in values.items() if str(key)[:9] != "_ansible_"}
+
+
+def _with_lines(values: dict[str, Any], name: str) -> None:
+    text = values[name]
+    if isinstance(text, bytes):
+        text = values[name] = text.decode(errors="replace")
+    if isinstance(text, str) and f"{name}_lines" not in values:
+        values[f"{name}_lines"] = text.splitlines()
 
 
 def failed(message: str, *, mark: Mark | None = None, **values: Any) -> Result:

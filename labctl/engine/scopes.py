@@ -9,17 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labctl import __version__, configuration
+from labctl import __version__
 from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import InventoryError
 from labctl.inventory.model import LOCALHOST
 from labctl.playbook.tree import Keywords, Play, Role
-from labctl.variables import Scope, precedence_layers
+from labctl.variables import Late, Plan, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SELF_REFERENCES = frozenset({"hostvars", "vars"})
+_OWN = frozenset({"inventory", "facts", "include_vars", "registered", "magic"})
+_OWN_HERE = _OWN | {"vars_prompt", "vars_files", "include_params"}
 
 
 class Scopes:
@@ -28,6 +30,7 @@ class Scopes:
     def __init__(self, run: Run, play: Play, everyone: Sequence[HostState]) -> None:
         self.run = run
         self.play = play
+        self.play_name = play.title()
         self.everyone = everyone
         self.matched = [
             state.name for state in everyone
@@ -35,49 +38,72 @@ class Scopes:
         self.batch: Sequence[HostState] = everyone
         self.files: dict[str, dict[str, Any]] = {}
         self.prompted: dict[str, Any] = {}
+        self._plans: dict[Keywords, Plan] = {}
+        self._addresses: dict[str, dict[str, Any]] = {}
+        self._own_magic: dict[str, dict[str, Any]] = {}
         self._roles = [role for role in play.static_roles() if not isinstance(role.parent, Role)]
         self._public = _chain([role for role in self._roles if role.public])
         self._play_vars = play.play_vars()
-        self._common = self._common_magic()
         self._hostvars = HostVars(self)
+        self._common = self._common_magic()
+        self._elsewhere = self._plan(play, here=False)
 
     def scope(self, state: HostState, node: Keywords | None = None, frame: Frame | None = None) -> Scope:
         """What `node` (None: the play itself) sees on a host."""
-        return Scope(self.run.templar, self._layers(state, node or self.play, frame))
+        node = node or self.play
+        plan = self._plans.get(node)
+        if plan is None:
+            plan = self._plans[node] = self._plan(node)
+        params = frame.params if frame else ()
+        here = [self._address(state), *plan.layers(self._own(state, params))]
+        return Scope(self.run.templar, here)
 
     def host_scope(self, state: HostState) -> Scope:
-        return HostScope(self.run.templar, self._layers(state, self.play, None, here=False))
+        return HostScope(self.run.templar, self._elsewhere.layers(self._own(state)))
 
-    def _layers(
-        self, state: HostState, node: Keywords, frame: Frame | None, *, here: bool = True
-    ) -> list[Mapping[str, Any]]:
+    def _plan(self, node: Keywords, *, here: bool = True) -> Plan:
+        """What is the same for every host that `node` runs on (not `here`: what another host's scope has)."""
         inside = node is not self.play and here
-        around = node.roles_around() if inside else []
+        around = node.roles_around if inside else []
         roles = [*self._public, *_chain(around)] if here else []
-        return precedence_layers(
-            role_defaults=[
-                *([_address(state)] if here else []),
-                *(role.defaults for role in [*roles, *around]),
-            ],
-            inventory=state.inventory,
-            facts=dict(state.facts),
+        return Plan(
+            _OWN_HERE if here else _OWN,
+            role_defaults=[role.defaults for role in [*roles, *around]],
             play_vars=self._play_vars if here else None,
-            vars_prompt=self.prompted if here else None,
-            vars_files=[self.files.get(state.name, {})] if here else (),
             role_vars=_role_vars(roles, around),
             task_vars=node.block_vars() if inside else None,
-            include_vars=state.included,
-            registered=state.registered,
             role_params=[node.role_params()] if inside else (),
-            include_params=[*([node.include_params()] if inside else []), *(frame.params if frame else ())],
+            include_params=[node.include_params()] if inside else (),
             extra_vars=self.run.options.extra_vars,
-            magic={**self._common, **self._magic(state, node)},
+            magic={**self._common, **self._node_magic(node)},
         )
 
+    def _own(self, state: HostState, params: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """A host's own part of the layers."""
+        magic = self._own_magic.get(state.name)
+        if magic is None:
+            magic = self._own_magic[state.name] = self._host_magic(state)
+        return {
+            "inventory": state.inventory,
+            "facts": state.facts,
+            "vars_prompt": self.prompted,
+            "vars_files": self.files.get(state.name),
+            "include_vars": state.included,
+            "registered": state.registered,
+            "include_params": params,
+            "magic": magic,
+        }
+
     def _common_magic(self) -> dict[str, Any]:
-        run, options, config = self.run, self.run.options, configuration.current().path
+        run, options, config = self.run, self.run.options, self.run.configuration.path
         return {
             **self._role_names(),
+            "hostvars": self._hostvars,
+            "groups": Late(run.inventory.memberships),
+            "ansible_play_batch": Late(lambda: [each.name for each in self.batch if each.alive]),
+            "play_hosts": Late(lambda: [each.name for each in self.batch if each.alive]),
+            "ansible_play_hosts": Late(self._living),
+            "ansible_play_hosts_all": self.matched,
             "ansible_check_mode": options.check,
             "ansible_diff_mode": options.diff,
             "ansible_forks": options.forks,
@@ -100,6 +126,12 @@ class Scopes:
         self._roles.append(role)
         self._public += _chain([role]) if role.public else []
         self._common |= self._role_names()
+        self._plans.clear()
+        self._elsewhere = self._plan(self.play, here=False)
+
+    def _living(self) -> list[str]:
+        living = {member.name for member in self.everyone if member.alive}
+        return [name for name in self.matched if name in living]
 
     def _role_names(self) -> dict[str, Any]:
         """The names of the play's roles; those that other roles depend on are apart."""
@@ -112,21 +144,25 @@ class Scopes:
             "ansible_role_names": list(dict.fromkeys([*needed, *named])),
         }
 
-    def _magic(self, state: HostState, node: Keywords) -> dict[str, Any]:
-        host = self.run.inventory.host(state.name)
-        living = {member.name for member in self.everyone if member.alive}
-        magic: dict[str, Any] = {
+    def _host_magic(self, state: HostState) -> dict[str, Any]:
+        host = self.run.inventory.host
+        return {
             "inventory_hostname": state.name,
             "inventory_hostname_short": state.name.split(".")[0],
-            "group_names": sorted(name for name in host.groups if name != "all"),
-            "hostvars": self._hostvars,
-            "groups": self.run.inventory.memberships(),
-            "ansible_play_batch": [member.name for member in self.batch if member.name in living],
-            "ansible_play_hosts": [name for name in self.matched if name in living],
-            "ansible_play_hosts_all": self.matched,
-            "ansible_facts": {_short(name): value for name, value in state.facts.items()},
+            "group_names": Late(lambda: sorted(name for name in host(state.name).groups if name != "all")),
+            "ansible_facts": Late(lambda: {_short(name): value for name, value in state.facts.items()}),
         }
-        magic["play_hosts"] = magic["ansible_play_batch"]
+
+    def _address(self, state: HostState) -> dict[str, Any]:
+        """`ansible_host` of the host at work, which every one has; `hostvars` has what was written only."""
+        found = self._addresses.get(state.name)
+        if found is None:
+            local = state.name == "localhost" and state.inventory.get("ansible_connection") == "local"
+            found = self._addresses[state.name] = {"ansible_host": "127.0.0.1" if local else state.name}
+        return found
+
+    def _node_magic(self, node: Keywords) -> dict[str, Any]:
+        magic: dict[str, Any] = {}
         if (role := node.role) is not None:
             magic["role_path"] = _resolved(role.path)
             magic["role_name"] = role.name
@@ -168,12 +204,6 @@ class HostVars(Mapping[str, Any]):
         return name in self._scopes.run.inventory.hosts or name in LOCALHOST
 
 
-def _address(state: HostState) -> dict[str, Any]:
-    """`ansible_host` of the host at work, which every one has; `hostvars` has what was written only."""
-    local = state.name == "localhost" and state.inventory.get("ansible_connection") == "local"
-    return {"ansible_host": "127.0.0.1" if local else state.name}
-
-
 def _role_vars(public: Sequence[Role], around: Sequence[Role]) -> list[Mapping[str, Any]]:
     """The variables of roles' vars/ folders, and of `vars` where a role around the task was called."""
     layers: list[Mapping[str, Any]] = [role.variables for role in public]
@@ -184,14 +214,14 @@ def _role_vars(public: Sequence[Role], around: Sequence[Role]) -> list[Mapping[s
 
 def _parents(node: Keywords) -> list[Role]:
     """The roles whose tasks include or import the roles this node is in, innermost first."""
-    calls = [role.parent for role in reversed(node.roles_around())]
+    calls = [role.parent for role in reversed(node.roles_around)]
     callers = (call.role for call in calls if call is not None and not isinstance(call, Role))
     return [caller for caller in callers if caller is not None]
 
 
 def _search_path(node: Keywords, playbook_dir: str) -> list[str]:
     """Where a task's files are sought: its role and those around, its own folder, the playbook's."""
-    roles = [_resolved(role.path) for role in reversed(node.roles_around())]
+    roles = [_resolved(role.path) for role in reversed(node.roles_around)]
     own = os.path.dirname(_resolved(node.mark.file))
     return list(dict.fromkeys([*roles, own, playbook_dir]))
 

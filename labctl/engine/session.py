@@ -287,6 +287,8 @@ class Watchdog:
         return id(deadline)
 
     def forget(self, token: int) -> None:
+        if not token:
+            return
         with self._changed:
             self._watched.pop(token, None)
 

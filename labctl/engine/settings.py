@@ -30,6 +30,8 @@ def boolean(node: Keywords, keyword: str, scope: Scope, *, default: bool = False
     value = node.inherited(keyword)
     if value is None:
         return default
+    if value is True or value is False:
+        return bool(value)
     mark = node.inherited_mark(keyword)
     value = _rendered(value, scope, mark)
     try:
@@ -77,7 +79,7 @@ def environment(node: Keywords, scope: Scope) -> dict[str, str]:
     out of the task that gathers the facts."""
     merged: dict[str, str] = {}
     gathers = getattr(node, "action", None) in ("setup", "gather_facts")
-    for given in node.environments():
+    for given in node.environments:
         raw: Any = given
         if gathers and isinstance(given, Mapping):
             raw = {name: item for name, item in given.items() if _known(item, scope)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labctl import configuration
 from labctl.engine.background import Jobs
 from labctl.engine.expected import Expected
 from labctl.engine.interrupt import Stop
@@ -16,16 +18,17 @@ from labctl.engine.pool import Pool
 from labctl.engine.resume import History
 from labctl.engine.session import Calls, Watchdog
 from labctl.engine.step import Stepper
-from labctl.errors import LabctlError
+from labctl.errors import LabctlError, Mark
 from labctl.events import Bus
 from labctl.inventory import Additions
+from labctl.task_types import VARIABLE
 
 if TYPE_CHECKING:
     from labctl.inventory import Inventory
     from labctl.playbook import Task
     from labctl.playbook.tree import Keywords, Role
     from labctl.ssh import Connections
-    from labctl.task_types import Registry
+    from labctl.task_types import Registry, TaskType
     from labctl.variables import Templar
 
 COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored", "unknown")
@@ -61,7 +64,7 @@ class HostState:
 
     def takes_part(self, node: Keywords) -> bool:
         """Whether it is there to run a task or block."""
-        return self.alive and not (self.left and any(role in self.left for role in node.roles_around()))
+        return self.alive and not (self.left and any(role in self.left for role in node.roles_around))
 
     def count(self, *names: str) -> None:
         for name in names:
@@ -80,13 +83,43 @@ class Frame:
         return Frame((*self.params, *params), self.rescuable or rescuable)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Step:
-    """One task where it stands in the walk; `label` is its name as shown."""
+    """One task where it stands in the walk; `label` is its name as shown. `checked`: the names of all its
+    arguments were found right."""
 
     task: Task
     label: str
     frame: Frame
+    checked: bool = False
+
+    @cached_property
+    def arguments(self) -> list[Argument] | None:
+        """The task's arguments as written; None where only a host tells which there are, or of which task type."""
+        task_type, given = self.task.task_type, self.task.args
+        if task_type is None or task_type.expression is not None or VARIABLE in given:
+            return None
+        return [
+            Argument.of(task_type, name, value, self.task.arg_mark(name)) for name, value in given.items()
+        ]
+
+
+@dataclass(slots=True)
+class Argument:
+    """One argument of a task. `raw`: the task type wants it unrendered; `secret`: its value must not be shown."""
+
+    name: str
+    value: Any
+    mark: Mark | None
+    raw: bool
+    secret: bool
+
+    @classmethod
+    def of(cls, task_type: TaskType, name: str, value: Any, mark: Mark | None) -> Argument:
+        if name not in task_type.aliases:
+            return cls(name, value, mark, raw=False, secret=False)
+        parameter = task_type.parameters[task_type.aliases[name]]
+        return cls(name, value, mark, parameter.raw, parameter.secret)
 
 
 class Run:
@@ -112,7 +145,8 @@ class Run:
         self.templar = templar
         self.connections = connections
         self.stop = stop
-        self.pool = Pool(options.forks, stop)
+        self.configuration = configuration.current()
+        self.pool = Pool(options.forks, stop, self.settle)
         self.watchdog = Watchdog(connections.drop)
         self.calls = Calls()
         self.jobs = Jobs()
@@ -127,6 +161,11 @@ class Run:
         self._additions = Additions(inventory)
         self._closers: list[Callable[[], str | None]] = []
         self._lock = threading.Lock()
+
+    def settle(self) -> None:
+        """Have written what has happened so far, because the walk is about to wait."""
+        self.bus.settle()
+        self.history.progress.flush()
 
     def host(self, name: str) -> HostState:
         """The state of a host of the inventory, made on first use. InventoryError for any other name."""

@@ -37,7 +37,7 @@ class HostTask:
         self.frame = step.frame
         self.label = step.label
         self.reason = reason
-        self.outcome = Outcome(results.skipped("not run"))
+        self.outcome = Outcome(Result(Status.SKIPPED))
         self._made: dict[str, Any] = {}  # variables earlier turns of this loop have set
         self._params: Mapping[str, Any] = {}  # variables of this turn
 
@@ -45,8 +45,10 @@ class HostTask:
         began = time.monotonic()
         self._emit(Kind.HOST_START)
         self._perform()
-        while debugger.again(self.task, self._scope, self.outcome, self.state.name, self.run):
-            self.outcome = Outcome(results.skipped("not run"))
+        while self.task.inherited("debugger") and debugger.again(
+            self.task, self._scope, self.outcome, self.state.name, self.run
+        ):
+            self.outcome = Outcome(Result(Status.SKIPPED))
             self._perform()
         self.outcome.result.seconds = time.monotonic() - began
         return self.outcome
@@ -71,7 +73,8 @@ class HostTask:
 
     def _scope(self) -> Scope:
         params = [layer for layer in (self._made, self._params) if layer]
-        return self.scopes.scope(self.state, self.task, self.frame.inside(*params))
+        frame = self.frame.inside(*params) if params else self.frame
+        return self.scopes.scope(self.state, self.task, frame)
 
     def _finish(self, scope: Scope, result: Result) -> None:
         """Read the keywords that say what becomes of a result."""
@@ -164,7 +167,7 @@ class HostTask:
             return result
 
     def _refused(self, scope: Scope, *, tolerant: bool = False) -> Result | None:
-        for condition in self.task.conditions():
+        for condition in self.task.conditions:
             try:
                 holds = scope.condition(condition, self.task.mark_of("when"))
             except (UndefinedVariable, UnknownValue):
@@ -213,10 +216,12 @@ class HostTask:
         return self._with_result(scope, result).condition(list(self.task.until), self.task.mark_of("until"))
 
     def _with_result(self, scope: Scope, result: Result) -> Scope:
+        if not (self._made or self.task.register):
+            return scope
         seen = {**self._made}
         if self.task.register:
             seen[self.task.register] = result.values
-        return scope.over(seen) if seen else scope
+        return scope.over(seen)
 
     def _judged(self, scope: Scope, attempt: int | None = None) -> Result:
         """Run it, then let changed_when and failed_when have the last word."""
@@ -226,7 +231,15 @@ class HostTask:
             result.values["attempts"] = attempt
         if result.unreachable or result.skipped or result.is_unknown:
             return result
-        view, bad, name = self._with_result(scope, result), result.failed, "changed"
+        bad = result.failed
+        if task.changed_when or task.failed_when:
+            bad = self._judge(self._with_result(scope, result), result)
+        result.status = Status.FAILED if bad else Status.CHANGED if result.changed else Status.OK
+        return result.complete()
+
+    def _judge(self, view: Scope, result: Result) -> bool:
+        """Let the two keywords note in the result what they say; whether it is a failure."""
+        task, bad, name = self.task, result.failed, "changed"
         try:
             if task.changed_when:
                 result.values["changed"] = self._verdict(view, "changed_when", task.changed_when)
@@ -243,8 +256,7 @@ class HostTask:
             verdict = results.of_error(error)
             result.values |= {f"{name}_when_result": verdict.values["msg"], "msg": verdict.values["msg"]}
             result.mark, bad = error.mark, True
-        result.status = Status.FAILED if bad else Status.CHANGED if result.changed else Status.OK
-        return result.complete()
+        return bad
 
     def _verdict(self, view: Scope, keyword: str, conditions: Sequence[Any]) -> bool:
         return view.condition(list(conditions), self.task.mark_of(keyword))
@@ -320,5 +332,4 @@ class HostTask:
         )
 
     def _emit(self, kind: Kind, **data: Any) -> None:
-        play = self.scopes.play
-        self.run.bus.emit(kind, play=play.title(), task=self.label, host=self.state.name, **data)
+        self.run.bus.emit(kind, play=self.scopes.play_name, task=self.label, host=self.state.name, **data)

@@ -45,7 +45,7 @@ def _missing(task: Task, play: Play) -> tuple[str, Mark | None] | None:
     if name is None or is_template(name) or "://" in name:
         return None
     given = Path(name).expanduser()
-    bases = [role.path for role in reversed(task.roles_around())]
+    bases = [role.path for role in reversed(task.roles_around)]
     bases += [Path(task.mark.file).parent, play.dir]
     folders = [Path()] if given.is_absolute() else [at for base in bases for at in (base / folder, base)]
     folders = list(dict.fromkeys(folders))

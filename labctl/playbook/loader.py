@@ -76,7 +76,7 @@ class Loader:
 
     def static_layers(self, node: Keywords) -> list[Mapping[str, Any]]:
         plays = [owner for owner in node.ancestors() if isinstance(owner, Play)]
-        roles = node.roles_around()
+        roles = node.roles_around
         return [
             *(role.defaults for role in roles),
             *(play.play_vars() for play in plays),
@@ -130,7 +130,7 @@ def nearest_file(folder: Path, name: str) -> str | None:
 def search_folders(node: Keywords) -> list[Path]:
     """Where a task file named by `node` is looked for: beside the file it stands in, in its roles' tasks/
     folders, beside the playbook."""
-    roles: list[Role] = list(reversed(node.roles_around()))
+    roles: list[Role] = list(reversed(node.roles_around))
     beside = Path(node.mark.file).parent
     return list(dict.fromkeys([beside, *(role.path / "tasks" for role in roles), *_play_folder(node)]))
 

@@ -57,7 +57,7 @@ def origins(
     ]
     if node is None or play is None:
         return [*of_inventory, *_ranked(extra_vars=extra_vars)]
-    roles = list(dict.fromkeys([*play.static_roles(), *node.roles_around()]))
+    roles = list(dict.fromkeys([*play.static_roles(), *node.roles_around]))
     low = [Origin(f"default of role {role.name}", role.defaults) for role in roles if role.defaults]
     below = [*low, *of_inventory, *_ranked(play_vars=_vars(play.ancestors()))]
     files = _files(play, Scope(templar, [*(origin.values for origin in below), extra_vars or {}]))
@@ -69,7 +69,7 @@ def origins(
             task_vars=_vars(n for n in node.ancestors() if isinstance(n, Block) or n is node)
             if node is not play
             else None,
-            role_params=[role.params for role in node.roles_around()],
+            role_params=[role.params for role in node.roles_around],
             include_params=[_vars(n for n in node.ancestors() if isinstance(n, Task) and n is not node)],
             extra_vars=extra_vars,
         ),

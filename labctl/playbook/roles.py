@@ -152,7 +152,7 @@ def find(name: str, parent: Keywords, mark: Mark, loader: Loader) -> Path | None
     folders = [
         *(folder / "roles" for folder in plays),
         *configuration.current().role_folders(),
-        *(role.path.parent for role in reversed(parent.roles_around())),
+        *(role.path.parent for role in reversed(parent.roles_around)),
         *plays,
     ]
     folders = list(dict.fromkeys(folders))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -59,6 +59,7 @@ class Keywords:
     delegate_facts: Any = None
     notify: Sequence[Any] | None = None
     module_defaults: Sequence[Mapping[str, Any]] = ()
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def mark_of(self, keyword: str) -> Mark:
         """Where a keyword's value stands; the node itself when it was not given."""
@@ -81,17 +82,19 @@ class Keywords:
     def inherited(self, keyword: str, default: Any = None) -> Any:
         """The innermost value of a keyword, unrendered. For when, tags, vars, environment use the methods
         below: those add up."""
-        for node in self.lineage():
-            value = getattr(node, keyword, None)
-            if value is not None:
-                return value
-        return default
+        if keyword in self._known:
+            value = self._known[keyword]
+        else:
+            values = (getattr(node, keyword, None) for node in self.lineage())
+            value = self._known[keyword] = next((found for found in values if found is not None), None)
+        return default if value is None else value
 
     def inherited_mark(self, keyword: str) -> Mark:
         """Where the value that `inherited` finds stands."""
         owners = (node for node in self.lineage() if getattr(node, keyword, None) is not None)
         return next(owners, self).mark_of(keyword)
 
+    @cached_property
     def conditions(self) -> list[Any]:
         """Every `when` that must hold, outermost first."""
         return [condition for node in reversed([*self.lineage()]) for condition in node.when]
@@ -100,6 +103,7 @@ class Keywords:
         """Own and inherited tags, each once, own first."""
         return list(dict.fromkeys(tag for node in self.lineage() for tag in node.tags))
 
+    @cached_property
     def environments(self) -> list[Any]:
         """Every `environment` (a mapping, or a template of one), outermost first: later wins."""
         found: list[Any] = []
@@ -108,15 +112,16 @@ class Keywords:
                 found.extend(node.environment if isinstance(node.environment, list) else [node.environment])
         return found
 
-    @property
+    @cached_property
     def play(self) -> Play:
         return next(node for node in self.ancestors() if isinstance(node, Play))
 
-    @property
+    @cached_property
     def role(self) -> Role | None:
         """The role this node belongs to."""
         return next((node for node in self.ancestors() if isinstance(node, Role)), None)
 
+    @cached_property
     def roles_around(self) -> list[Role]:
         """The role this node belongs to and the roles that brought that one in, outermost first."""
         return [node for node in reversed([*self.ancestors()]) if isinstance(node, Role)]
@@ -132,7 +137,7 @@ class Keywords:
 
     def role_params(self) -> dict[str, Any]:
         """What the roles around this node were called with, inner ones winning."""
-        return {name: value for role in self.roles_around() for name, value in role.params.items()}
+        return {name: value for role in self.roles_around for name, value in role.params.items()}
 
     def include_params(self) -> dict[str, Any]:
         """`vars` of the dynamic includes this node came through."""
@@ -269,7 +274,7 @@ class Role(Keywords):
     def same_call(self, other: Role) -> bool:
         """Whether running `other` after this one would repeat it: the same role with the same parameters,
         and no condition or tag that could have left this one out but not `other`."""
-        mine, theirs = [*map(str, self.conditions())], [*map(str, other.conditions())]
+        mine, theirs = [*map(str, self.conditions)], [*map(str, other.conditions)]
         return (
             self.path == other.path
             and self.parts == other.parts
@@ -308,7 +313,7 @@ class Play(Keywords):
     post_tasks: Sequence[Entry] = ()
     own_handlers: Sequence[Entry] = ()
 
-    @property
+    @cached_property
     def dir(self) -> Path:
         """The folder beside which roles/, group_vars/, files/ and templates/ are looked for."""
         return self.path.parent

@@ -82,9 +82,13 @@ class TaskType:
                     f"'{self.name}' takes only one of: {', '.join(both)}", mark=mark_of(both[1])
                 )
 
-    def bind(self, given: Mapping[str, Any], mark_of: Callable[[str], Mark | None]) -> Args:
-        """The `Arguments` object for rendered values; a value of the wrong type is a PlaybookError."""
-        self.check_names(given, mark_of)
+    def bind(
+        self, given: Mapping[str, Any], mark_of: Callable[[str], Mark | None], *, checked: bool = False
+    ) -> Args:
+        """The `Arguments` object for rendered values; a value of the wrong type is a PlaybookError. `checked`:
+        `check_names` has seen these names."""
+        if not checked:
+            self.check_names(given, mark_of)
         values: dict[str, Any] = {}
         others: dict[str, Any] = {}
         for name, value in given.items():

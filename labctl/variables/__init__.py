@@ -2,14 +2,16 @@
 
 from labctl.variables.loops import loop_items
 from labctl.variables.omit import OMIT
-from labctl.variables.precedence import precedence_layers
-from labctl.variables.scope import Scope
+from labctl.variables.precedence import Plan, precedence_layers
+from labctl.variables.scope import Late, Scope
 from labctl.variables.sources import load_vars_file, load_vars_files, parse_extra_vars
 from labctl.variables.templar import Templar, is_template
 from labctl.variables.unknown import Unknown, contains_unknown, shown
 
 __all__ = [
     "OMIT",
+    "Late",
+    "Plan",
     "Scope",
     "Templar",
     "Unknown",

@@ -58,6 +58,33 @@ def precedence_layers(**parts: Unpack[Parts]) -> list[Layer]:
     return [layer for _rank, layer in ranked_layers(**parts)]
 
 
+class Plan:
+    """The layers that are the same for all hosts, with places for those that each host has its own."""
+
+    def __init__(self, own: frozenset[str], **parts: Unpack[Parts]) -> None:
+        """`own`: the parts that are a host's own, each a layer or a sequence of layers."""
+        self._places: list[tuple[str, Layer]] = []
+        for name, _rank in ORDER:
+            part = cast("Mapping[str, Layer | Sequence[Layer] | None]", parts).get(name) or ()
+            layers = part if isinstance(part, list | tuple) else [part]
+            self._places += [("", cast("Layer", layer)) for layer in layers if layer]
+            if name in own:
+                self._places.append((name, {}))
+
+    def layers(self, own: Mapping[str, Layer | Sequence[Layer] | None]) -> list[Layer]:
+        """As `precedence_layers`. A host's own part stands above the common one of its rank."""
+        found: list[Layer] = []
+        for name, layer in self._places:
+            if not name:
+                found.append(layer)
+            elif part := own[name]:
+                if type(part) is list or type(part) is tuple:
+                    found += part
+                else:
+                    found.append(cast("Layer", part))
+        return found
+
+
 def ranked_layers(**parts: Unpack[Parts]) -> list[tuple[str, Layer]]:
     """The same, each with its rank in words."""
     found: list[tuple[str, Layer]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2.utils import missing
@@ -22,6 +22,15 @@ from labctl.yaml import Text, mark_of
 _ATOMS = frozenset({str, int, float, bool, type(None), bytes, LazyDict, LazyList, Undefined, Unknown})
 
 
+class Late:
+    """A value of a layer that is worked out when it is read."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self.read = read
+
+
 class Scope(Source, Mapping[str, Any]):
     """A mapping over raw layers (low to high) whose values are rendered when they are read.
 
@@ -30,7 +39,7 @@ class Scope(Source, Mapping[str, Any]):
 
     def __init__(self, templar: Templar, layers: Sequence[Mapping[str, Any]]) -> None:
         self.templar = templar
-        self._layers = list(layers)
+        self._layers = layers
         self._found: dict[str, Any] = {}
         self._active: dict[int, str] = {}
 
@@ -57,7 +66,8 @@ class Scope(Source, Mapping[str, Any]):
     def _raw(self, name: str) -> Any:
         for layer in reversed(self._layers):
             if name in layer:
-                return layer[name]
+                value = layer[name]
+                return value.read() if type(value) is Late else value
         return missing
 
     def raw(self, name: str) -> Any:
@@ -162,6 +172,13 @@ class Scope(Source, Mapping[str, Any]):
         if kind in _ATOMS and kind is not Unknown:
             return value
         return self._plain(value, mark, keep_unknown=keep_unknown)
+
+    def render_argument(self, value: Any, mark: Mark | None, *, keep_unknown: bool = False) -> Any:
+        """As `render`; OMIT where the whole value is `omit`."""
+        if type(value) in _ATOMS and type(value) is not Unknown:
+            return value
+        found = self.render([value], mark, keep_unknown=keep_unknown)
+        return found[0] if found else OMIT
 
     def lazily(self, value: Any) -> Any:
         """The value as templates see it: items are rendered when they are read, and may be undefined."""

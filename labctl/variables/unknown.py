@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from labctl.errors import UnknownValue
 
+_ATOMS = frozenset({str, int, float, bool, type(None), bytes})
+
 
 class Unknown:
     """`reason` says why the value cannot be known, e.g. "'command' is not run in a dry run"."""
@@ -38,6 +40,8 @@ class Unknown:
 
 def contains_unknown(value: Any) -> bool:
     """Whether an `Unknown` is anywhere in a plain structure of dicts and lists."""
+    if type(value) in _ATOMS:
+        return False
     if isinstance(value, Unknown):
         return True
     if isinstance(value, Mapping):

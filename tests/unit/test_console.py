@@ -130,7 +130,9 @@ def test_interrupt_says_what_was_undone():
 
 def test_json_lines_are_one_object_each():
     stream = io.StringIO()
-    JsonLines(stream)(Event(Kind.RESULT, {"result": {"raw": b"x", "set": {1}}}, "p", "t", "a", 1.5))
+    lines = JsonLines(stream)
+    lines(Event(Kind.RESULT, {"result": {"raw": b"x", "set": {1}}}, "p", "t", "a", 1.5))
+    lines.flush()
     record = json.loads(stream.getvalue())
     assert (record["event"], record["host"], record["data"]["result"]) == (
         "result",

@@ -64,6 +64,7 @@ def test_yaml_is_valid_after_every_event():
     document = YamlDocument(stream)
     for event in run():
         document(event)
+        document.flush()
         yaml.safe_load(stream.getvalue())
     found = yaml.safe_load(stream.getvalue())
     assert found[0] == {"play": "web: tier", "hosts": ["a", "b"]}

@@ -34,7 +34,7 @@ def test_a_role_has_tasks_handlers_defaults_and_variables(book) -> None:
     assert str(role.defaults["d"].mark) == "roles/r/defaults/main.yml:1:4"
     (task,) = role.tasks
     assert task.role is role
-    assert task.conditions() == ["c"]
+    assert task.conditions == ["c"]
     assert task.all_tags() == ["t"]
     assert task.role_params() == {"p": 1}
     assert task.block_vars() == {}
@@ -68,8 +68,8 @@ def test_roles_called_differently_or_allowing_it_run_again(roles) -> None:
 def test_a_dependency_inherits_from_the_role_that_needs_it(roles) -> None:
     play = roles.load("- hosts: all\n  roles: [{role: web, when: c, tags: t, p: 1}]\n").plays[0]
     (task, _own) = play.sections()[1][1]
-    assert (task.role.name, task.conditions(), task.all_tags()) == ("common", ["c"], ["t"])
-    assert [role.name for role in task.roles_around()] == ["web", "common"]
+    assert (task.role.name, task.conditions, task.all_tags()) == ("common", ["c"], ["t"])
+    assert [role.name for role in task.roles_around] == ["web", "common"]
     assert task.role_params() == {"p": 1}
 
 
@@ -79,7 +79,7 @@ def test_import_role_stands_in_a_block(roles) -> None:
     (block,) = play.tasks
     assert [entry.name for entry in walk(block.block)] == ["common task", "other"]
     other = block.block[1]
-    assert other.conditions() == ["c"]
+    assert other.conditions == ["c"]
     assert other.block_vars() == {"v": 1}
     assert other.role is block.imported_role
     assert [role.name for role in play.static_roles()] == ["common", "web"]
@@ -115,7 +115,7 @@ def test_include_role_at_run_time(roles) -> None:
     role, entries = load_role(include.args, roles.registry, parent=include)
     assert role.name == "web"
     assert [entry.name for entry in entries] == ["common task", "web task"]
-    assert entries[1].conditions() == ["around"]
+    assert entries[1].conditions == ["around"]
     assert entries[1].include_params() == {"v": 1}
     assert play.static_roles() == []
 

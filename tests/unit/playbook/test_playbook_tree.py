@@ -143,12 +143,12 @@ def test_inheritance(book) -> None:
     (inner,) = outer.block
     assert isinstance(inner, Block)
     (task,) = inner.block
-    assert task.conditions() == ["outer", "middle1", "middle2", "inner"]
+    assert task.conditions == ["outer", "middle1", "middle2", "inner"]
     assert task.all_tags() == ["own", "play", "block"]
     assert task.block_vars() == {"v": "inner", "o": 1, "t": 1}
     assert play.play_vars() == {"v": "play", "p": 1}
     assert (task.inherited("become"), task.inherited("become_user")) == (False, "joe")
-    assert task.environments() == [{"A": "play", "B": "play"}, {"A": "task"}]
+    assert task.environments == [{"A": "play", "B": "play"}, {"A": "task"}]
     assert task.inherited("ignore_errors") is True
     assert task.inherited("no_log", "nothing") == "nothing"
     assert str(task.inherited_mark("become_user")) == "p.yml:17:24"
@@ -201,11 +201,11 @@ def test_imported_tasks_stand_in_a_block_with_the_keywords_of_the_import(book) -
     assert isinstance(block, Block)
     assert block.source == "sub/a.yml"
     first, nested = block.block
-    assert first.conditions() == ["c", "own"]
+    assert first.conditions == ["c", "own"]
     assert first.block_vars() == {"v": 1}
     assert str(first.mark) == "sub/a.yml:1:3"
     (deep,) = nested.block
-    assert deep.conditions() == ["c"]
+    assert deep.conditions == ["c"]
     assert deep.all_tags() == ["t"]
 
 
@@ -225,10 +225,10 @@ def test_imported_playbooks_hand_down_when_tags_and_vars(book) -> None:
     ).plays
     assert (str(first.dir), str(second.dir)) == ("other", ".")
     (task,) = first.tasks
-    assert task.conditions() == ["c", "own"]
+    assert task.conditions == ["c", "own"]
     assert task.all_tags() == ["t"]
     assert first.play_vars() == {"x": "import", "y": 1, "z": 1}
-    assert second.conditions() == []
+    assert second.conditions == []
 
 
 def test_handlers_by_name_and_by_topic_and_the_first_of_a_list(book) -> None:
@@ -254,14 +254,14 @@ def test_tasks_included_at_run_time_inherit_from_around_the_include(book) -> Non
     assert include.dynamic
     (top,) = load_tasks("inc.yml", book.registry, parent=include, params={"item": 5})
     (task,) = [entry for entry in walk([top]) if isinstance(entry, Task)]
-    assert task.conditions() == ["around", "own"]
+    assert task.conditions == ["around", "own"]
     assert task.all_tags() == ["applied", "b"]
     assert task.inherited("become") is True
     assert task.include_params() == {"v": 1}
     assert task.block_vars() == {"item": 5}
     (plain,) = load_tasks("inc.yml", book.registry, parent=only_task(book.tasks("- include_tasks: inc.yml")))
     assert isinstance(plain, Task)
-    assert plain.conditions() == ["own"]
+    assert plain.conditions == ["own"]
 
 
 def test_tasks_included_at_run_time_are_checked_like_a_playbook(book) -> None:
