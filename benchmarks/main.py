@@ -88,6 +88,7 @@ class _Session:
         self._stack, self._base, self._most = stack, base, most
         self._near: Fleet | None = None
         self._far: Fleet | None = None
+        self.round_trip: float | None = None
         self.installed = peers.install(stack)
         self.home = base / "home"
         self.home.mkdir()
@@ -97,6 +98,8 @@ class _Session:
             if self._far is None:
                 addresses, within = delay.start(self._stack, workload.hosts, ROUND_TRIP)
                 self._far = fleet.start(self._stack, self._base / "ssh", addresses, "far", within)
+                first = self._far.hosts[0]
+                self.round_trip = delay.round_trip(first.address, first.port)
             return self._far
         if self._near is None:
             self._near = fleet.start(self._stack, self._base / "ssh", fleet.loopback(self._most))
@@ -183,6 +186,7 @@ def _benchmark(arguments: argparse.Namespace, stack: ExitStack, chosen: dict[str
         "versions": session.installed.versions,
         "machine": _machine(),
         "not_run": [],
+        "round_trip": None,
         "imports": {},
     }
     _say(", ".join(f"{name} {version}" for name, version in session.installed.versions.items()))
@@ -201,7 +205,9 @@ def _benchmark(arguments: argparse.Namespace, stack: ExitStack, chosen: dict[str
             about["imports"]["labctl --help"] = imports.of_labctl(["--help"], scene.folder, here)
             empty = ["run", "play.yml", "-i", "inventory"]
             about["imports"]["an empty play"] = imports.of_labctl(empty, scene.folder, here)
-        shutil.rmtree(scene.folder, ignore_errors=not arguments.keep)
+        if not arguments.keep:
+            shutil.rmtree(scene.folder, ignore_errors=True)
+        about["round_trip"] = session.round_trip
         about["machine"]["load_after"] = os.getloadavg()[0]
         _write(output, results, chosen, about)
     print(table.page(results, chosen, about))

@@ -111,6 +111,11 @@ def page(results: Results, workloads: Mapping[str, Workload], about: Mapping[str
         "# labctl beside its peers",
         f"{about['started']}. {versions}.",
         f"{hardware}, Linux {machine['kernel']}; {loads}.",
+        *(
+            [f"The slow network's round trip: {about['round_trip'] * 1000:.1f} ms."]
+            if about["round_trip"]
+            else []
+        ),
         *[f"Not run: {text}." for text in about["not_run"]],
         "## Bars",
         bars([verdict for verdict in verdicts(results) if verdict.bar.workload in workloads]),
