@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from labctl.cli.main import main
 from labctl.engine.merge import exit_code
@@ -261,3 +262,15 @@ def test_exit_code_is_that_of_the_whole_run(codes, whole, expected):
 def test_an_error_that_ends_a_run_ends_the_whole():
     heads = [{"exit_code": 4}, {"exit_code": 6, "error": "the playbook …"}]
     assert exit_code(heads) == 6
+
+
+def test_the_job_of_the_guide(cli, monkeypatch):
+    guide = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
+    job = yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])["spec"]
+    labctl, *words = job["template"]["spec"]["containers"][0]["command"]
+    assert (labctl, job["completionMode"]) == ("labctl", "Indexed")
+    for index in range(job["completions"]):
+        monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))
+        assert cli(*words)[0] in (0, 2)
+    assert cli("runs", "merge", *map(str, Path("runs").glob("*-site*")))[0] == 2
+    assert len(head(Path("runs/latest"))["recap"]) == 7
