@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -162,7 +162,7 @@ def start(
     key = " ".join((folder / "host_key.pub").read_text().split()[:2])
     known_hosts = folder / f"known_hosts.{prefix}"
     known_hosts.write_text("".join(f"[{host.address}]:{port} {key}\n" for host in hosts))
-    return Fleet(tuple(hosts), getpass.getuser(), folder / "key", known_hosts)
+    return Fleet(tuple(hosts), pwd.getpwuid(os.geteuid()).pw_name, folder / "key", known_hosts)
 
 
 def loopback(count: int) -> list[str]:
