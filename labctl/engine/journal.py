@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -152,8 +152,7 @@ class Journal:
             processors=[_Json()],
             wrapper_class=structlog.BoundLogger,
         ).bind()
-        self._host_logs: dict[str, TextIO] = {}
-        self._written: set[TextIO] = set()  # since the last flush
+        self._spoken: dict[str, list[str]] = {}  # by each host since the last flush
         self._live: set[tuple[str, str | None]] = set()
         self._head: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -181,8 +180,8 @@ class Journal:
         try:
             with self._lock:
                 self._stream.flush()
-                while self._written:
-                    self._written.pop().flush()
+                while self._spoken:
+                    self._append(*self._spoken.popitem())
         except (OSError, ValueError):
             self._lost = True
 
@@ -200,12 +199,12 @@ class Journal:
             self._lost = True
 
     def close(self) -> None:
-        with self._lock:
-            for stream in (self._stream, *self._host_logs.values()):
-                try:
-                    stream.close()
-                except OSError:
-                    self._lost = True
+        self.flush()
+        try:
+            with self._lock:
+                self._stream.close()
+        except OSError:
+            self._lost = True
 
     def _host_log(self, event: Event, host: str) -> None:
         key = (host, event.task)
@@ -213,7 +212,7 @@ class Journal:
             if key not in self._live:
                 self._live.add(key)
                 self._header(event, host)
-            self._file(host).write(str(event.data.get("text", "")))
+            self._log_of(host).append(str(event.data.get("text", "")))
         elif event.kind in (Kind.RESULT, Kind.ITEM):
             result = event.data.get("result")
             if key in self._live:
@@ -222,15 +221,22 @@ class Journal:
                 self._header(event, host)
                 for name in ("stdout", "stderr"):
                     if text := result.get(name):
-                        self._file(host).write(f"{text}\n")
+                        self._log_of(host).append(f"{text}\n")
 
     def _header(self, event: Event, host: str) -> None:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-        self._file(host).write(f"--- {clock} {event.task or ''}\n")
+        self._log_of(host).append(f"--- {clock} {event.task or ''}\n")
 
-    def _file(self, host: str) -> TextIO:
-        if host not in self._host_logs:
-            name = re.sub(r"[^\w.@:-]+", "_", host)
-            self._host_logs[host] = (self.folder / "logs" / f"{name}.log").open("a", encoding="utf-8")
-        self._written.add(self._host_logs[host])
-        return self._host_logs[host]
+    def _log_of(self, host: str) -> list[str]:
+        return self._spoken.setdefault(host, [])
+
+    def _append(self, host: str, texts: Sequence[str]) -> None:
+        """Not kept open: there may be more hosts than a process may have files."""
+        name = re.sub(r"[^\w.@:-]+", "_", host)
+        file = os.open(f"{self.folder}/logs/{name}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            whole = memoryview("".join(texts).encode("utf-8", "surrogateescape"))
+            while whole:
+                whole = whole[os.write(file, whole) :]
+        finally:
+            os.close(file)
