@@ -10,7 +10,14 @@ import pytest
 
 from labctl.lab import system
 
-PACKAGES = {"git": "git", "ssh": "openssh-client", "sshd": "openssh-server", "unzip": "unzip"}
+PACKAGES = {
+    "bzip2": "bzip2",
+    "git": "git",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+    "unzip": "unzip",
+    "xz": "xz-utils",
+}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
