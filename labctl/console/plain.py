@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labctl.console.text import Paint, block, clean, diff_lines, duration, result_lines
-from labctl.events import Event, Status
+from labctl.events import Event, Kind, Status
 
 LIVE_AFTER = 3.0  # seconds a command runs before its output is shown as it comes
 TIMED_FROM = 2.0  # seconds from which a result says how long it took
@@ -40,6 +40,7 @@ class PlainConsole:
         self._hosts_left = 0
         self._task_line: str | None = None
         self._dry = False
+        self._handlers = {kind: getattr(self, f"_on_{kind}", None) for kind in Kind}
 
     def close(self) -> None:
         self._flush_bad()
@@ -50,8 +51,7 @@ class PlainConsole:
             flush()
 
     def __call__(self, event: Event) -> None:
-        handler = getattr(self, f"_on_{event.kind}", None)
-        if handler is not None:
+        if (handler := self._handlers[event.kind]) is not None:
             handler(event)
 
     # what is going on
@@ -165,17 +165,17 @@ class PlainConsole:
         result: Mapping[str, Any] = event.data.get("result") or {}
         seconds = event.data.get("seconds") or 0.0
         took = f"  ({duration(seconds)})" if seconds >= TIMED_FROM else ""
-        words = {Status.SKIPPED: "skipping", Status.FAILED: "failed", Status.UNREACHABLE: "unreachable"}
-        word = words.get(status, str(status))
+        word = "skipping" if status is Status.SKIPPED else status.value
         if status is Status.UNKNOWN:
             suffix += f" => {event.data.get('unknown') or result.get('msg', '')}"
         elif status is Status.SKIPPED and self._verbosity >= 1 and "skip_reason" in result:
             condition = result.get("false_condition")
             suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
-        style = str(status)
+        style = status.value
         self._write(self._paint(style, f"{word}: [{_where(event)}]{suffix}") + self._paint("dim", took))
-        for line in self._dry_changes(event, status):
-            self._write(self._paint("changed", line))
+        if self._dry:
+            for line in self._dry_changes(event, status):
+                self._write(self._paint("changed", line))
         always = event.data.get("action") == "debug" and status is Status.OK
         if bad_now and status in _BAD:
             for line in result_lines(result, everything=self._verbosity >= 1):
@@ -183,7 +183,8 @@ class PlainConsole:
         elif always or (self._verbosity >= self._shown_from(event) and status is not Status.SKIPPED):
             for line in result_lines(result, everything=True):
                 self._write(self._paint(style, line) if always else self._paint("dim", line))
-        self._show_diff(event)
+        if event.data.get("diff"):
+            self._show_diff(event)
 
     @staticmethod
     def _shown_from(event: Event) -> int:
@@ -191,7 +192,7 @@ class PlainConsole:
         return 3 if event.data.get("action") in ("setup", "gather_facts") else 1
 
     def _dry_changes(self, event: Event, status: Status) -> list[str]:
-        if not self._dry or status not in (Status.CHANGED, Status.UNKNOWN):
+        if status not in (Status.CHANGED, Status.UNKNOWN):
             return []
         word = "would change" if status is Status.CHANGED else "may change"
         return [f"    {word}: {clean(str(change))}" for change in event.data.get("changes") or ()]

@@ -104,6 +104,8 @@ def result_lines(result: Mapping[str, Any], *, everything: bool, indent: int = 4
     else:
         names = ("assertion", "rc", "cmd", "stdout", "stderr", "censored")
         wanted = {name: result[name] for name in names if result.get(name) not in (None, "", [])}
+    if not wanted:
+        return
     for name in ("ansible_loop_var", "ansible_index_var"):
         wanted.pop(str(result.get(name)), None)
     if isinstance(words := wanted.get("cmd"), list | tuple):

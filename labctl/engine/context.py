@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labctl import vault
-from labctl.engine import exported, settings
+from labctl.engine import exported
 from labctl.engine.background import DetachingNode
 from labctl.engine.looks import Looks, WatchedNode
 from labctl.engine.results import hide
@@ -73,7 +73,7 @@ class RunContext:
 
     @cached_property
     def access(self) -> Access:
-        return settings.access(self.task, self.host, self.host_scope, self.scopes.run.options)
+        return self.scopes.run.accesses.to(self.task, self.host, self.host_scope)
 
     def detaching(self, jid: str, limit: float) -> RunContext:
         """The same, but the command it runs goes on by itself as the job `jid`, for `limit` seconds at most."""
@@ -105,7 +105,7 @@ class RunContext:
     def _access_to(self, host: str) -> Access:
         run = self.scopes.run
         scope = self.scopes.scope(run.target(host), self.task)
-        return settings.access(self.task, host, scope, run.options)
+        return run.accesses.to(self.task, host, scope)
 
     def _node(self, host: str, access: Access) -> Node:
         if host not in self._nodes:

@@ -124,7 +124,7 @@ class Execution:
         for argument in arguments:
             value = argument.value
             if not argument.raw:
-                value = scope.render_argument(value, argument.mark, keep_unknown=loose)
+                value = scope.render(value, argument.mark, keep_unknown=loose)
                 if value is OMIT:
                     continue
                 if argument.secret and value not in (None, ""):

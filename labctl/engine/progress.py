@@ -48,7 +48,7 @@ class Place:
         return cls(play, os.path.realpath(task.mark.file), digest(task))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Begun:
     """A task a host has begun. `turn`: for the how manieth time, from 1."""
 
@@ -89,7 +89,7 @@ class Progress:
         self._encode = json.JSONEncoder().encode
         self._places: dict[Task, Place] = {}
         self._heads: dict[tuple[Place, str], str] = {}
-        self._counts: Counter[tuple[str, Place]] = Counter()
+        self._counts: dict[Place, Counter[str]] = {}
         self._lock = threading.Lock()
 
     def place(self, task: Task) -> Place:
@@ -98,12 +98,13 @@ class Progress:
             place = self._places[task] = Place.of(self._numbers.get(id(task.play), 0), task)
         return place
 
-    def begin(self, host: str, task: Task) -> Begun:
-        """A host begins a task, for the first time or again."""
+    def begin(self, hosts: Sequence[str], task: Task) -> list[Begun]:
+        """Hosts begin a task, for the first time or again."""
         place = self.place(task)
         with self._lock:
-            self._counts[host, place] += 1
-            return Begun(host, place, self._counts[host, place])
+            counts = self._counts.setdefault(place, Counter())
+            counts.update(hosts)
+            return [Begun(host, place, counts[host]) for host in hosts]
 
     def ended(self, begun: Begun, task: Task, label: str, outcome: Outcome, status: Status) -> None:
         """Note that a task has ended on a host with this status; a failure that was neither ignored nor

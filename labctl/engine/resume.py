@@ -94,6 +94,11 @@ class Past:
             entries = [entry for _section, entries in play.sections() for entry in entries]
             self.verify(number, [*entries, *play.handlers()])
 
+    @property
+    def empty(self) -> bool:
+        """Whether no host had done anything."""
+        return not self._done
+
     def summary(self) -> str:
         """How much each host has done."""
         counts = Counter(host for host, _place, _turn in self._done)
@@ -151,7 +156,9 @@ class History:
 
     def begin(self, task: Task, hosts: Sequence[str]) -> list[tuple[Begun, Outcome | None]]:
         """Hosts begin a task: for each, what came of it in the earlier run."""
-        begun = [self.progress.begin(host, task) for host in hosts]
+        begun = self.progress.begin(hosts, task)
+        if self.past.empty:
+            return [(each, None) for each in begun]
         return [(each, self.past.outcome(each)) for each in begun]
 
     def loaded(self, parent: Task, entries: Sequence[Entry]) -> None:

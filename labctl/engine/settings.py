@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections import ChainMap
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from labctl import vault
 from labctl.engine.options import RunOptions
 from labctl.errors import LabctlError, Mark, PlaybookError, UndefinedVariable
 from labctl.playbook.tree import Keywords
-from labctl.ssh import Become, ConnectionSettings
+from labctl.ssh import VARIABLES, Become, ConnectionSettings
 from labctl.task_types import describe, to_bool
 from labctl.variables import Scope
+
+_NAMED = {"remote_user": "ansible_user", "port": "ansible_port", "connection": "ansible_connection"}
+_VARIABLES = VARIABLES | {"ansible_become"}
+_BECOME_KEYWORDS = ("become_method", "become_user", "become_flags", "become_exe")
+_BECOME_VARIABLES = frozenset(
+    {
+        *(f"ansible_{name}" for name in (*_BECOME_KEYWORDS, "become_password", "become_pass")),
+        *(f"ansible_{method}_{what}" for method in ("sudo", "su") for what in ("pass", "exe", "flags")),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -124,32 +133,60 @@ def defaults(options: RunOptions) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def access(node: Keywords, host: str, scope: Scope, options: RunOptions) -> Access:
-    """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
-    play, then the command line."""
-    keywords = {
-        "ansible_user": text(node, "remote_user", scope),
-        "ansible_port": text(node, "port", scope),
-        "ansible_connection": text(node, "connection", scope),
-    }
-    given = {**defaults(options), **{name: value for name, value in keywords.items() if value is not None}}
-    variables: Mapping[str, Any] = ChainMap(cast("MutableMapping[str, Any]", scope), given)  # only read
-    settings = ConnectionSettings.from_variables(host, variables)
+class Accesses:
+    """How each host is reached. What follows from the same variables and keywords is worked out once."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._known: dict[tuple[str, str], Access] = {}
+
+    def to(self, node: Keywords, host: str, scope: Scope) -> Access:
+        """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
+        play, then the command line."""
+        variables = scope.among(_VARIABLES)
+        keywords = _texts(node, _NAMED, scope)
+        if become := self._becomes(node, scope, variables):
+            variables |= scope.among(_BECOME_VARIABLES)
+            keywords |= {"become": "yes", **_texts(node, _BECOME_KEYWORDS, scope)}
+        key = (host, repr((variables, keywords, node.play.dir)))
+        found = self._known.get(key)
+        if found is None:
+            settings = _connection(node, host, variables, keywords, self._options)
+            user = _become(node, variables, keywords, self._options) if become else None
+            found = self._known[key] = Access(settings, user)
+        return found
+
+    def _becomes(self, node: Keywords, scope: Scope, variables: Mapping[str, Any]) -> bool:
+        wanted = variables.get("ansible_become")
+        if wanted is None:
+            return boolean(node, "become", scope, default=self._options.become)
+        try:
+            return to_bool(wanted)
+        except ValueError:
+            message = f"ansible_become must be true or false, not {describe(wanted)}"
+            raise PlaybookError(message) from None
+
+
+def _texts(node: Keywords, names: Iterable[str], scope: Scope) -> dict[str, str | None]:
+    return {name: text(node, name, scope) for name in names if node.inherited(name) is not None}
+
+
+def _connection(
+    node: Keywords, host: str, variables: Mapping[str, Any], keywords: Mapping[str, Any], options: RunOptions
+) -> ConnectionSettings:
+    named = {variable: keywords.get(name) for name, variable in _NAMED.items()}
+    given = {**defaults(options), **{name: value for name, value in named.items() if value is not None}}
+    settings = ConnectionSettings.from_variables(host, {**given, **variables})
     vault.current().masks.add(settings.password)
     if settings.connection == "local" and (folder := node.play.dir.resolve()).is_dir():
         settings = replace(settings, folder=str(folder))
-    return Access(settings, _become(node, scope, options))
+    return settings
 
 
-def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
-    wanted = scope.get("ansible_become")
-    try:
-        wanted = boolean(node, "become", scope, default=options.become) if wanted is None else to_bool(wanted)
-    except ValueError:
-        raise PlaybookError(f"ansible_become must be true or false, not {describe(wanted)}") from None
-    if not wanted:
-        return None
-    method = scope.get("ansible_become_method") or text(node, "become_method", scope) or options.become_method
+def _become(
+    node: Keywords, variables: Mapping[str, Any], keywords: Mapping[str, Any], options: RunOptions
+) -> Become:
+    method = variables.get("ansible_become_method") or keywords.get("become_method") or options.become_method
     method = str(method or "sudo").removeprefix("ansible.builtin.")
     if method not in ("sudo", "su"):
         mark = node.inherited_mark("become_method")
@@ -158,15 +195,15 @@ def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
         (
             str(value)
             for name in ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass")
-            if (value := scope.get(name)) not in (None, "")
+            if (value := variables.get(name)) not in (None, "")
         ),
         options.become_password,
     )
     vault.current().masks.add(password)
-    user = scope.get("ansible_become_user") or text(node, "become_user", scope) or options.become_user
-    program = scope.get("ansible_become_exe") or scope.get(f"ansible_{method}_exe")
-    flags = scope.get("ansible_become_flags") or scope.get(f"ansible_{method}_flags")
-    flags = flags if flags is not None else text(node, "become_flags", scope)
+    user = variables.get("ansible_become_user") or keywords.get("become_user") or options.become_user
+    program = variables.get("ansible_become_exe") or variables.get(f"ansible_{method}_exe")
+    flags = variables.get("ansible_become_flags") or variables.get(f"ansible_{method}_flags")
+    flags = flags if flags is not None else keywords.get("become_flags")
     try:
         words = shlex.split(str(flags or ""))
     except ValueError as error:
@@ -176,6 +213,6 @@ def _become(node: Keywords, scope: Scope, options: RunOptions) -> Become | None:
         str(user or "root"),
         "su" if method == "su" else "sudo",
         password,
-        str(program or text(node, "become_exe", scope) or method),
+        str(program or keywords.get("become_exe") or method),
         tuple(words),
     )

@@ -17,6 +17,7 @@ from labctl.engine.options import RunOptions
 from labctl.engine.pool import Pool
 from labctl.engine.resume import History
 from labctl.engine.session import Calls, Watchdog
+from labctl.engine.settings import Accesses
 from labctl.engine.step import Stepper
 from labctl.errors import LabctlError, Mark
 from labctl.events import Bus
@@ -149,6 +150,7 @@ class Run:
         self.pool = Pool(options.forks, stop, self.settle)
         self.watchdog = Watchdog(connections.drop)
         self.calls = Calls()
+        self.accesses = Accesses(options)
         self.jobs = Jobs()
         self.hosts: dict[str, HostState] = {}
         self.shared: dict[str, Any] = {}

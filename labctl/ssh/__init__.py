@@ -1,6 +1,6 @@
 """SSH: how hosts are reached, and the pool of what is open to them. paramiko loads on the first connect."""
 
 from labctl.ssh.connections import Connections
-from labctl.ssh.settings import Become, ConnectionSettings
+from labctl.ssh.settings import VARIABLES, Become, ConnectionSettings
 
-__all__ = ["Become", "ConnectionSettings", "Connections"]
+__all__ = ["VARIABLES", "Become", "ConnectionSettings", "Connections"]

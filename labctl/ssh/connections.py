@@ -145,8 +145,10 @@ class Connections:
 
 def _needed(become: Become | None, settings: ConnectionSettings) -> Become | None:
     """None where the connection is that user's already."""
+    if become is None:
+        return None
     user = getpass.getuser() if settings.connection == "local" else settings.user
-    return None if become is None or become.user == user else become
+    return None if become.user == user else become
 
 
 def _remote_agent(host: _Host, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:

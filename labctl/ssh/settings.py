@@ -24,6 +24,18 @@ _CHECKING: dict[str, Checking] = {
     "false": "off",
 }
 
+# Every variable that `ConnectionSettings.from_variables` asks for.
+VARIABLES = frozenset(
+    {
+        *("ansible_connection", "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port"),
+        *("ansible_user", "ansible_ssh_user", "ansible_password", "ansible_ssh_pass", "ansible_ssh_password"),
+        *("ansible_ssh_private_key_file", "ansible_private_key_file", "labctl_known_hosts"),
+        *("ansible_host_key_checking", "ansible_ssh_host_key_checking"),
+        *("ansible_ssh_timeout", "ansible_timeout", "ansible_python_interpreter"),
+        *("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class Become:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property, wraps
-from itertools import islice
 from typing import Any, cast
 
 import jinja2
@@ -163,11 +162,17 @@ def text(value: Any) -> str:
 def concat(values: Iterable[Any]) -> Any:
     """A template's value: that of its only part, else the text of all parts; None when it has none.
     A part that is None counts for nothing."""
-    iterator = (value for value in values if value is not None)
-    head = list(islice(iterator, 2))
-    if len(head) < 2:
-        return head[0] if head else None
-    return "".join([*map(text, head), *map(text, iterator)])
+    only, texts = None, []
+    for value in values:
+        if value is None:
+            continue
+        if texts:
+            texts.append(text(value))
+        elif only is None:
+            only = value
+        else:
+            texts += text(only), text(value)
+    return "".join(texts) if texts else only
 
 
 class Environment(jinja2.Environment):

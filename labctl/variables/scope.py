@@ -63,6 +63,11 @@ class Scope(Source, Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return any(name in layer for layer in self._layers)
 
+    def among(self, names: frozenset[str]) -> dict[str, Any]:
+        """Those of these variables that there are, rendered."""
+        present = {name for layer in self._layers for name in layer.keys() & names}
+        return {name: self[name] for name in sorted(present)}
+
     def _raw(self, name: str) -> Any:
         for layer in reversed(self._layers):
             if name in layer:
@@ -172,13 +177,6 @@ class Scope(Source, Mapping[str, Any]):
         if kind in _ATOMS and kind is not Unknown:
             return value
         return self._plain(value, mark, keep_unknown=keep_unknown)
-
-    def render_argument(self, value: Any, mark: Mark | None, *, keep_unknown: bool = False) -> Any:
-        """As `render`; OMIT where the whole value is `omit`."""
-        if type(value) in _ATOMS and type(value) is not Unknown:
-            return value
-        found = self.render([value], mark, keep_unknown=keep_unknown)
-        return found[0] if found else OMIT
 
     def lazily(self, value: Any) -> Any:
         """The value as templates see it: items are rendered when they are read, and may be undefined."""
