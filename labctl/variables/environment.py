@@ -162,7 +162,8 @@ def text(value: Any) -> str:
 def concat(values: Iterable[Any]) -> Any:
     """A template's value: that of its only part, else the text of all parts; None when it has none.
     A part that is None counts for nothing."""
-    only, texts = None, []
+    only: Any = None
+    texts: list[str] = []
     for value in values:
         if value is None:
             continue
