@@ -63,7 +63,8 @@ def seconds(workload: str, text: str, limit: float, divided_by: float = 1.0, uni
 
 
 def _less(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other
+    """None also where it makes no sense: more work took less time, so the machine was busy with other things."""
+    return None if one is None or other is None or one <= other else one - other
 
 
 def after_start(results: Results, workload: str, tool: str) -> float | None:
@@ -73,7 +74,7 @@ def after_start(results: Results, workload: str, tool: str) -> float | None:
 
 def beside_shell(results: Results) -> float | None:
     ours, floor = after_start(results, "a10", "labctl"), after_start(results, "a10", "shell")
-    return None if ours is None or floor is None or floor <= 0 else ours / floor
+    return None if ours is None or floor is None else ours / floor
 
 
 def memory_per_host(results: Results) -> float | None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -115,14 +116,20 @@ class _Session:
         return scene
 
 
+def _reason(output: str) -> str:
+    """The line of a failed run that says most: the first that speaks of an error, else the last."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search(r"error|fatal|unreachable!|failed!", line, re.IGNORECASE)]
+    return (telling or lines[-1:] or ["it said nothing"])[0][:300]
+
+
 def _once(workload: Workload, scene: Scene, tool: str) -> Measured:
     """Raises WrongWork when the tool failed or left something out."""
     workload.reset(scene)
     shutil.rmtree(scene.folder / "runs", ignore_errors=True)
     measured = run(workload.command(scene, tool), scene.folder, scene.home)
     if measured.rc:
-        last = [line for line in measured.output.splitlines() if line.strip()][-1:]
-        raise WrongWork(f"it ended with {measured.rc}: {''.join(last)[:200]}")
+        raise WrongWork(f"it ended with {measured.rc}: {_reason(measured.output)}")
     workload.check(scene, tool, measured)
     return measured
 

@@ -20,6 +20,7 @@ from labctl.paths import cache_dir
 
 NODE_PYTHON = "/usr/bin/python3"
 MOST_FORKS = 50
+_PATIENCE = 120  # seconds to connect, so that fifty at once on a slow machine are no failure
 _LOCK = Path(__file__).with_name("requirements.lock")
 _VERSIONS = """\
 import importlib.metadata, json, sys
@@ -96,7 +97,7 @@ def forks(hosts: int) -> int:
 
 
 def write_inventories(folder: Path, fleet: Fleet, hosts: Sequence[Host]) -> None:
-    """`inventory` for labctl and Ansible, `inventory.py` for pyinfra, `hosts.json` for the floors and scp."""
+    """`inventory` for labctl and Ansible, `inventory.py` and `config.py` for pyinfra, `hosts.json` for the floors and scp."""
     common = {
         "ansible_user": fleet.user,
         "ansible_ssh_private_key_file": fleet.key,
@@ -113,10 +114,12 @@ def write_inventories(folder: Path, fleet: Fleet, hosts: Sequence[Host]) -> None
         "ssh_known_hosts_file": str(fleet.known_hosts),
         "ssh_strict_host_key_checking": "yes",
         "ssh_allow_agent": False,
+        "ssh_paramiko_connect_kwargs": {"banner_timeout": _PATIENCE, "auth_timeout": _PATIENCE},
         "work": str(folder / "work"),
     }
     named = [(host.name, {"ssh_hostname": host.address, "ssh_port": host.port, **data}) for host in hosts]
     (folder / "inventory.py").write_text(f"hosts = {named!r}\n")
+    (folder / "config.py").write_text(f"CONNECT_TIMEOUT = {_PATIENCE}\n")
     plain = {
         "user": fleet.user,
         "key": str(fleet.key),
@@ -127,7 +130,19 @@ def write_inventories(folder: Path, fleet: Fleet, hosts: Sequence[Host]) -> None
 
 
 def labctl(playbook: str, hosts: int) -> Command:
-    return Command([ROOT / "bin/labctl", "run", playbook, "-i", "inventory", "-f", str(forks(hosts))])
+    return Command(
+        [
+            ROOT / "bin/labctl",
+            "run",
+            playbook,
+            "-i",
+            "inventory",
+            "-f",
+            str(forks(hosts)),
+            "-T",
+            str(_PATIENCE),
+        ]
+    )
 
 
 def ansible(peers: Peers, folder: Path, playbook: str, hosts: int) -> Command:
@@ -136,6 +151,7 @@ def ansible(peers: Peers, folder: Path, playbook: str, hosts: int) -> Command:
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
         "ANSIBLE_PIPELINING": "1",
+        "ANSIBLE_TIMEOUT": str(_PATIENCE),
         "ANSIBLE_FORKS": str(forks(hosts)),
         "ANSIBLE_RETRY_FILES_ENABLED": "0",
         "ANSIBLE_DEPRECATION_WARNINGS": "0",

@@ -58,17 +58,14 @@ def measured(results: Results, workloads: Mapping[str, Workload]) -> str:
     for name, workload in workloads.items():
         for tool in workload.tools:
             wall = results.spread(name, tool)
-            why = results.failed.get(name, {}).get(tool)
             if wall is None:
-                if why:
-                    body.append([f"{name}: {workload.title}", tool, "0", f"FAILED: {why}", "", "", "", ""])
                 continue
             alone = tool == "labctl" or ":" in tool
             cpu, memory = results.spread(name, tool, "cpu"), results.spread(name, tool, "memory")
             body.append(
                 [
                     f"{name}: {workload.title}",
-                    f"{tool} (then failed)" if why else tool,
+                    tool,
                     str(wall.count),
                     spread(wall),
                     "" if alone else spread(results.ratio(name, tool)),
@@ -122,6 +119,11 @@ def page(results: Results, workloads: Mapping[str, Workload], about: Mapping[str
         "## Measured",
         _LEGEND,
         measured(results, workloads),
+        *[
+            f"FAILED: {name} with {tool}: {why}."
+            for name, tools in results.failed.items()
+            for tool, why in tools.items()
+        ],
         *[imports(found, what) for what, found in about["imports"].items()],
     ]
     return "\n\n".join(parts) + "\n"

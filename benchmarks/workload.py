@@ -107,11 +107,11 @@ def counted(scene: Scene, name: str, expected: Sequence[str]) -> None:
 
 
 def discover() -> dict[str, Workload]:
-    """All workloads, by name, in the order of their modules' names."""
+    """All workloads, by name, in the order of their letters and then of their modules."""
     found: dict[str, Workload] = {}
     for module in sorted(pkgutil.iter_modules(benchmarks.workloads.__path__), key=lambda each: each.name):
         loaded = importlib.import_module(f"benchmarks.workloads.{module.name}")
         for workload in loaded.WORKLOADS:
             assert workload.name not in found, f"two workloads are called {workload.name}"
             found[workload.name] = workload
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[0][0]))

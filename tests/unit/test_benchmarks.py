@@ -74,6 +74,11 @@ def test_round_trips_come_from_the_delay_alone():
     assert verdict(made, "g: round trips a task, after the first").value == pytest.approx(1.0)
 
 
+def test_more_work_in_less_time_is_no_measurement():
+    made = results(a10__labctl=[2.0], g__labctl=[1.5])
+    assert verdict(made, "g: round trips a task, connecting included").word == "not measured"
+
+
 def test_memory_is_that_of_each_host_more():
     made = Results({}, {})
     made.add("a10", "labctl", measured(memory=50_000_000))
@@ -118,7 +123,7 @@ def test_the_page_has_the_table_the_verdicts_and_what_failed():
     }
     said = table.page(made, {"a10": WORKLOADS["a10"]}, {**about, "imports": {"help": [("re", 3.0)]}})
     assert "| a10      | faster than ansible" in said
-    assert "FAILED: h001 has 3 lines" in said
+    assert "FAILED: a10 with pyinfra: h001 has 3 lines." in said
     assert "round trip: 30.4 ms" in said
     assert "Not run: g, since no root." in said
     assert "30.0 (27.5\N{EN DASH}33.0)" not in said  # one round of a peer has no spread
@@ -204,6 +209,12 @@ def test_lines_are_counted_in_order(tmp_path):
     workload.counted(made, "lines", ["1", "2"])
     with pytest.raises(WrongWork, match="h001 has 2 lines in lines, not the 3 expected ones"):
         workload.counted(made, "lines", ["1", "2", "3"])
+
+
+def test_a_failed_run_says_its_most_telling_line():
+    assert main._reason("PLAY\nfatal: [h001]: UNREACHABLE!\nRECAP\n") == "fatal: [h001]: UNREACHABLE!"
+    assert main._reason("one\ntwo\n") == "two"
+    assert main._reason("\n") == "it said nothing"
 
 
 def test_all_tools_get_the_same_forks():
