@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
+import os
 import re
+import subprocess
+import sys
 import zlib
+from contextlib import suppress
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from labctl.errors import TaskFailed, did_you_mean
+from labctl.paths import cache_dir
 
 _HERE = Path(__file__).resolve().parent
 _MODULES = ("agent_spawn", "agent_processes", "agent_commands", "agent_replace", "agent_files", "agent")
@@ -37,18 +44,29 @@ _CANDIDATES = (
     "python3.9 python3.8 /usr/libexec/platform-python python"
 )
 
-# On the node the modules find one another under the names they have here.
+# Executed by the stub. The agent comes twice, compiled and as source: a Python of the controller's own version
+# takes the first, any other the second. On the node the modules find one another under the names they have here.
 _LOADER = """
-import sys
+import marshal
+compiled, source = r(%d), r(%d)
 M = type(sys)
 for name in ("labctl", "labctl.node"):
     sys.modules[name] = M(name)
     sys.modules[name].__path__ = []
-for name, source in SOURCES:
+same = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"") == %r
+for name, code in marshal.loads(zlib.decompress(compiled if same else source)):
     module = sys.modules["labctl.node." + name] = M("labctl.node." + name)
     setattr(sys.modules["labctl.node"], name, module)
-    exec(compile(source, "labctl/node/%s.py" % name, "exec"), module.__dict__)
+    exec(code if same else compile(code, "labctl/node/%%s.py" %% name, "exec"), module.__dict__)
 sys.modules["labctl.node.agent"].main()
+"""
+
+# Run by a Python of its own: only its start decides what compiled code holds.
+_COMPILER = """
+import marshal, sys
+modules = marshal.load(sys.stdin.buffer)
+codes = [(name, compile(text, "labctl/node/%s.py" % name, "exec")) for name, text in modules]
+sys.stdout.buffer.write(marshal.dumps(codes))
 """
 
 _FUTURE = "from __future__ import annotations\n"  # must stay the first statement
@@ -73,10 +91,53 @@ _load(_PACKAGE, _SIBLINGS)
 
 @cache
 def bundle() -> bytes:
-    """The agent as it goes over the wire: eight digits of length, then the compressed source."""
-    sources = [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
-    packed = zlib.compress(f"SOURCES = {sources!r}\n{_LOADER}".encode(), 9)
-    return b"%08d" % len(packed) + packed
+    """The agent as it goes over the wire; kept in the cache once it was packed."""
+    found = sources()
+    key = hashlib.sha256(repr((_LOADER, MAGIC_NUMBER, found)).encode()).hexdigest()[:16]
+    path = cache_dir() / f"agent-{key}"
+    return _kept(path) or _keep(path, pack(found))
+
+
+def sources() -> list[tuple[str, str]]:
+    """The agent's modules and their text."""
+    return [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+
+
+def pack(modules: list[tuple[str, str]], magic: bytes = MAGIC_NUMBER) -> bytes:
+    """Eight digits of length, the loader, the modules compiled and as source. `magic` names the Pythons that take
+    what is compiled."""
+    # A third of the compiled form would be columns, for carets in tracebacks.
+    program = [sys.executable, "-I", "-OO", "-X", "no_debug_ranges", "-c", _COMPILER]
+    done = subprocess.run(program, input=marshal.dumps(modules, 2), capture_output=True, check=True)
+    compiled = zlib.compress(done.stdout, 9)
+    source = zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
+    loader = zlib.compress((_LOADER % (len(compiled), len(source), magic)).encode(), 9)
+    return b"%08d" % len(loader) + loader + compiled + source
+
+
+def _kept(path: Path) -> bytes | None:
+    """The file's content, where nobody else can have written it: it is going to run on every node."""
+    try:
+        with path.open("rb") as stream:
+            about = os.fstat(stream.fileno())
+            ours = about.st_uid == os.geteuid() and not about.st_mode & 0o022
+            return stream.read() if ours else None
+    except OSError:
+        return None
+
+
+def _keep(path: Path, data: bytes) -> bytes:
+    """Write the file, unless the disk is full or read-only: then it is packed anew each time."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.chmod(0o600)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+    return data
 
 
 def stub_argv(python: str) -> list[str]:

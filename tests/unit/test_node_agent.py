@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -257,6 +256,25 @@ class TestTimeouts:
             node.close()
 
 
+class TestBundle:
+    def test_another_python_takes_the_source(self, monkeypatch):
+        packed = bundle.pack(bundle.sources(), magic=b"none")
+        monkeypatch.setattr("labctl.node.link.bundle", lambda: packed)
+        node = AgentNode("here", CountingPipe(bundle.stub_argv(sys.executable)))
+        assert node.run(["echo", "hello"]).stdout == b"hello\n"
+        node.close()
+
+    def test_what_others_could_have_written_is_not_taken_from_the_cache(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LABCTL_CACHE", str(tmp_path))
+        packed = bundle.bundle.__wrapped__()
+        (kept,) = tmp_path.iterdir()
+        assert kept.read_bytes() == packed
+        kept.write_bytes(b"evil")
+        assert bundle.bundle.__wrapped__() == b"evil"
+        kept.chmod(0o602)
+        assert bundle.bundle.__wrapped__() == packed
+
+
 class TestEnds:
     def test_controller_killed(self, tmp_path):
         """kill -9 of the controller: nothing it started is left, what an ended command left stays."""
@@ -286,14 +304,16 @@ print(node.hello["pid"], flush=True)
 
     def test_agent_gives_up_on_a_silent_controller(self, tmp_path):
         """A cut cable sends no end of file: the agent counts the seconds without a byte."""
-        source = zlib.decompress(bundle.bundle()[8:])
-        assert source.count(b"SILENCE = 15.0") == 1
-        packed = zlib.compress(source.replace(b"SILENCE = 15.0", b"SILENCE = 1.5"))
+        modules = bundle.sources()
+        assert sum(text.count("SILENCE = 15.0") for _name, text in modules) == 1
+        packed = bundle.pack(
+            [(name, text.replace("SILENCE = 15.0", "SILENCE = 1.5")) for name, text in modules]
+        )
         process = subprocess.Popen(
             bundle.stub_argv(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         with process:
-            process.stdin.write(b"%08d" % len(packed) + packed)
+            process.stdin.write(packed)
             frame = link._encode({"id": 1, "op": "run", "argv": tree(tmp_path / "pids")}).encode()
             process.stdin.write(len(frame).to_bytes(4, "big") + bytes(4) + frame)
             pids = pids_in(tmp_path / "pids", 4)
