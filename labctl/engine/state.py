@@ -194,9 +194,9 @@ class Run:
     def add_group(self, host: str, group: str, parents: Sequence[str]) -> bool:
         """See `labctl.inventory.Additions.grouping`."""
         with self._lock:
-            changed = self._additions.grouping(host, group, parents)
-            self._refresh(self.inventory.members(group) if changed else [])
-            return changed
+            moved = self._additions.grouping(host, group, parents)
+            self._refresh(moved)
+            return bool(moved)
 
     def refresh_inventory(self) -> None:
         """Read the inventory's sources anew, and add what this run has added. InventoryError."""

@@ -26,13 +26,16 @@ class Additions:
             self._inventory.settle()
         return changed
 
-    def grouping(self, host: str, group: str, parents: Sequence[str]) -> bool:
-        """Put a host into a group below `parents`; whether that changed anything."""
+    def grouping(self, host: str, group: str, parents: Sequence[str]) -> list[str]:
+        """Put a host into a group below `parents`; the hosts that are in other groups now than before."""
         self._groupings.append((host, group, parents))
-        changed = self._grouping(host, group, parents)
-        if changed:
+        nested, joined = self._grouping(host, group, parents)
+        if nested:
             self._inventory.settle()
-        return changed
+            return self._inventory.members(group)
+        if joined:
+            self._inventory.settle_host(host)
+        return [host] if joined else []
 
     def again(self) -> None:
         """After the sources were read anew: everything once more, but groupings of hosts that are gone."""
@@ -66,20 +69,20 @@ class Additions:
                 changed = True
         return changed
 
-    def _grouping(self, host: str, group: str, parents: Sequence[str]) -> bool:
+    def _grouping(self, host: str, group: str, parents: Sequence[str]) -> tuple[bool, bool]:
+        """Whether groups nest in a new way, and whether the host is newly in the group."""
         inventory = self._inventory
         inventory.host(host)
-        self._group(group)
-        changed = False
+        nested = self._group(group)
         for parent in parents:
-            changed = self._group(parent) or changed
+            nested = self._group(parent) or nested
             if group not in inventory.groups[parent].children:
                 inventory.add_child(parent, group)
-                changed = True
-        if host not in inventory.members(group):
-            self._join(host, group)
-            changed = True
-        return changed
+                nested = True
+        if inventory.is_in(host, group):
+            return nested, False
+        self._join(host, group)
+        return nested, True
 
     def _join(self, host: str, group: str) -> None:
         entry = self._inventory.groups[group]

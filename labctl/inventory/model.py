@@ -136,6 +136,23 @@ class Inventory:
             host.groups = groups[host.name]
         self._memberships = None
 
+    def settle_host(self, name: str) -> None:
+        """As `settle`, when nothing but this host's membership in a group was added."""
+        ungrouped = self.groups["ungrouped"]
+        if name in ungrouped.hosts and name in self.hosts:
+            ungrouped.hosts = {host: None for host in ungrouped.hosts if host != name}
+        within = [group for group in self.groups.values() if name in group.hosts and group.name != "all"]
+        while within_more := [
+            group
+            for group in self.groups.values()
+            if group.name != "all"
+            and group not in within
+            and any(inner.name in group.children for inner in within)
+        ]:
+            within += within_more
+        self.host(name).groups = [group.name for group in sorted(within, key=lambda g: g.merge_key)]
+        self._memberships = None
+
     def refresh(self) -> None:
         """Read every source anew; what `tell` said of hosts stays. InventoryError, and then nothing is
         changed."""
@@ -179,6 +196,10 @@ class Inventory:
         below = [group, *self._descendants(group)]
         names = dict.fromkeys(host for name in below for host in self.groups[name].hosts)
         return [name for name in names if group != "all" or name in self.hosts]
+
+    def is_in(self, host: str, group: str) -> bool:
+        """Whether a host is in a group or one below it."""
+        return any(host in self.groups[name].hosts for name in (group, *self._descendants(group)))
 
     def memberships(self) -> dict[str, list[str]]:
         """Every group's hosts, for templates (`groups`)."""

@@ -549,6 +549,21 @@ def test_a_run_adds_hosts_and_groups(source) -> None:
         additions.grouping("a", "parent", ["by_os"])
 
 
+def test_a_host_that_joins_a_group_is_as_if_the_sources_had_said_so(source) -> None:
+    inventory = source("lone\n[web]\na\nb\n[top:children]\nmiddle\n[middle:children]\nweb\n")
+    additions = Additions(inventory)
+    assert additions.grouping("lone", "odd", ["top"]) == ["lone"]
+    for host, group in (("a", "odd"), ("lone", "web"), ("b", "middle"), ("b", "odd"), ("lone", "odd")):
+        moved = additions.grouping(host, group, ["top"] if group == "odd" else [])
+        assert moved == ([] if (host, group) in {("b", "middle"), ("lone", "odd")} else [host])
+        found = {name: list(each.groups) for name, each in inventory.hosts.items()}
+        ungrouped = list(inventory.groups["ungrouped"].hosts)
+        inventory.settle()
+        assert found == {name: each.groups for name, each in inventory.hosts.items()}
+        assert ungrouped == list(inventory.groups["ungrouped"].hosts) == []
+    assert inventory.hosts["lone"].groups == ["top", "middle", "odd", "web"]
+
+
 def test_sources_read_anew_keep_what_a_run_has_added(tmp_path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("[web]\na\nb\n")
