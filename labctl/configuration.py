@@ -6,7 +6,6 @@ environment wins over the file, the command line over both.
 
 from __future__ import annotations
 
-import configparser
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,6 +119,8 @@ def load(environment: Mapping[str, str], folder: Path) -> Configuration:
     for path in _candidates(environment, folder):
         if not path.is_file():
             continue
+        import configparser
+
         parser = configparser.ConfigParser(inline_comment_prefixes=(";",), interpolation=None, strict=False)
         try:
             parser.read_string(path.read_text(encoding="utf-8"), str(path))

@@ -26,7 +26,6 @@ Every error can carry a position (`mark`), and a `hint`: what was expected, or t
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,5 +175,7 @@ class Interrupted(LabctlError):
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
     """The hint "did you mean 'x'?" for a misspelt name, or None when nothing is near."""
+    import difflib
+
     near = difflib.get_close_matches(str(name), [str(v) for v in valid], n=1, cutoff=0.65)
     return f"did you mean '{near[0]}'?" if near else None

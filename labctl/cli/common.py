@@ -111,6 +111,8 @@ def no_colour() -> bool:
 
 def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
     """Bring up the labs of an inventory and tell its hosts where they are; the labs' inventory files."""
+    if not inventory.labs:
+        return []
     from labctl.lab import Lab
 
     started = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class _Include:
 def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState]) -> None:
     """Work out what each host includes, then walk each different include with its hosts (with run_once that
     one host alone, as in Ansible)."""
-    found: list[_Include] = []
+    found: dict[tuple[str, int], _Include] = {}
     for host in acting:
         try:
             wanted = _of_host(flow, step.task, host, step.frame)
@@ -46,24 +46,18 @@ def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState])
         if isinstance(wanted, Result):
             flow.record(step, host, Outcome(wanted))
             continue
+        turns_of: Counter[str] = Counter()
         for arguments, params in wanted:
-            _add(found, arguments, params, [host])
+            key = repr((arguments, params))
+            turns_of[key] += 1  # a host may include the same more than once
+            include = found.setdefault((key, turns_of[key]), _Include(arguments, params, []))
+            include.hosts.append(host)
     flow.after(step, acting, hosts)
     loaded: dict[str, list[Entry]] = {}
-    for include in found:
+    for include in found.values():
         live = [host for host in include.hosts if host.alive]
         if live:
             _walk(flow, step, include, live, loaded)
-
-
-def _add(
-    found: list[_Include], arguments: dict[str, Any], params: dict[str, Any], hosts: Sequence[HostState]
-) -> None:
-    for include in found:
-        if include.arguments == arguments and include.params == params and hosts[0] not in include.hosts:
-            include.hosts.extend(hosts)
-            return
-    found.append(_Include(arguments, params, list(hosts)))
 
 
 def _of_host(

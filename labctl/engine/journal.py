@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TextIO
 
 from labctl import __version__
@@ -94,15 +95,18 @@ def commit() -> str | None:
 
 
 def _import_structlog() -> Any:
-    """Without the console half of structlog, which would load rich: 0.1 s a journal has no use for."""
-    absent = "rich" not in sys.modules
-    if absent:
+    """Without what a journal has no use for and takes longest to load: the console half of structlog, which would
+    load rich, and its loggers for asyncio."""
+    absent = [name for name in ("rich", "asyncio") if name not in sys.modules]
+    if "rich" in absent:
         sys.modules["rich"] = None  # type: ignore[assignment]
+    if "asyncio" in absent:
+        sys.modules["asyncio"] = ModuleType("asyncio")
     try:
         import structlog
     finally:
-        if absent:
-            del sys.modules["rich"]
+        for name in absent:
+            del sys.modules[name]
     return structlog
 
 

@@ -19,10 +19,6 @@ class CostMeter:
     """Counts from its creation; `report()` may be asked any number of times."""
 
     def __init__(self) -> None:
-        import psutil
-
-        self._process = psutil.Process()
-        self._missing: tuple[type[Exception], ...] = (psutil.Error,)
         self._began = time.monotonic()
         self._own = _cpu(resource.RUSAGE_SELF)
         self._reaped = _cpu(resource.RUSAGE_CHILDREN)
@@ -33,22 +29,25 @@ class CostMeter:
         self._thread.start()
 
     def _watch(self) -> None:
+        if self._stop.wait(_INTERVAL):
+            return
+        import psutil
+
+        process = psutil.Process()
         while True:
-            self._sample()
+            try:
+                children = len(process.children(recursive=True))
+            except psutil.Error:
+                pass
+            else:
+                self._samples += 1
+                self._most_children = max(self._most_children, children)
             if self._stop.wait(_INTERVAL):
                 return
 
-    def _sample(self) -> None:
-        try:
-            children = len(self._process.children(recursive=True))
-        except self._missing:
-            return
-        self._samples += 1
-        self._most_children = max(self._most_children, children)
-
     def report(self) -> dict[str, Any]:
         """Seconds and bytes: wall_seconds, cpu_seconds, children_cpu_seconds (children that ended),
-        peak_rss_bytes, peak_children (sampled at 1 Hz), threads."""
+        peak_rss_bytes, peak_children (sampled at 1 Hz, None where the run was over before), threads."""
         return {
             "wall_seconds": round(time.monotonic() - self._began, 3),
             "cpu_seconds": round(_cpu(resource.RUSAGE_SELF) - self._own, 3),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import uuid
 from collections.abc import Callable
 from datetime import date
 from datetime import time as clock
@@ -20,7 +19,7 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # The name space of Ansible's to_uuid, so that both give the same identifiers.
-_NAMESPACE = uuid.UUID("361e6d51-faec-444a-9079-341386da8e2e")
+_NAMESPACE = "361e6d51-faec-444a-9079-341386da8e2e"
 
 
 # Options of Ansible's to_json that no longer choose anything.
@@ -115,8 +114,10 @@ def md5(text: Any) -> str:
 
 
 def to_uuid(text: Any, namespace: Any = _NAMESPACE) -> str:
+    import uuid
+
     try:
-        space = namespace if isinstance(namespace, uuid.UUID) else uuid.UUID(str(namespace))
+        space = uuid.UUID(str(namespace))
     except ValueError:
         raise VariableError(f"to_uuid: '{namespace}' is no name space: it must be a UUID") from None
     return str(uuid.uuid5(space, str(text)))
