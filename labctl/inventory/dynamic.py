@@ -21,10 +21,12 @@ class Additions:
     def host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
         """Add a host, or give one more groups and variables; whether that changed anything."""
         self._hosts.append((name, groups, variables))
-        changed = self._host(name, groups, variables)
-        if changed:
+        nested, changed = self._host(name, groups, variables)
+        if nested:
             self._inventory.settle()
-        return changed
+        elif changed:
+            self._inventory.settle_host(name)
+        return nested or changed
 
     def grouping(self, host: str, group: str, parents: Sequence[str]) -> list[str]:
         """Put a host into a group below `parents`; the hosts that are in other groups now than before."""
@@ -52,7 +54,8 @@ class Additions:
         except InventoryError:
             return False
 
-    def _host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> bool:
+    def _host(self, name: str, groups: Sequence[str], variables: Mapping[str, Any]) -> tuple[bool, bool]:
+        """Whether there are new groups, and whether anything of the host is new."""
         inventory = self._inventory
         changed = name not in inventory.hosts
         if changed:
@@ -62,12 +65,13 @@ class Additions:
         if any(key not in host.vars or host.vars[key] != value for key, value in variables.items()):
             host.vars = {**host.vars, **variables}
             changed = True
+        nested = False
         for group in groups:
-            changed = self._group(group) or changed
+            nested = self._group(group) or nested
             if name not in inventory.groups[group].hosts:
                 self._join(name, group)
                 changed = True
-        return changed
+        return nested, changed
 
     def _grouping(self, host: str, group: str, parents: Sequence[str]) -> tuple[bool, bool]:
         """Whether groups nest in a new way, and whether the host is newly in the group."""

@@ -137,19 +137,18 @@ class Inventory:
         self._memberships = None
 
     def settle_host(self, name: str) -> None:
-        """As `settle`, when nothing but this host's membership in a group was added."""
-        ungrouped = self.groups["ungrouped"]
-        if name in ungrouped.hosts and name in self.hosts:
-            ungrouped.hosts = {host: None for host in ungrouped.hosts if host != name}
-        within = [group for group in self.groups.values() if name in group.hosts and group.name != "all"]
-        while within_more := [
-            group
-            for group in self.groups.values()
-            if group.name != "all"
-            and group not in within
-            and any(inner.name in group.children for inner in within)
-        ]:
-            within += within_more
+        """As `settle`, when nothing was added but this host, or its membership in groups there were."""
+        every, ungrouped = self.groups["all"], self.groups["ungrouped"]
+        others = [group for group in self.groups.values() if group is not every and group is not ungrouped]
+        within = [group for group in others if name in group.hosts]
+        if name in self.hosts and (name in ungrouped.hosts) == bool(within):
+            rest = (host for host in ungrouped.hosts if host != name)
+            ungrouped.hosts = dict.fromkeys(rest if within else (*ungrouped.hosts, name))
+        around = within = within or [group for group in (ungrouped,) if name in group.hosts]
+        while around:
+            names = {group.name for group in around}
+            around = [g for g in others if g not in within and not names.isdisjoint(g.children)]
+            within += around
         self.host(name).groups = [group.name for group in sorted(within, key=lambda g: g.merge_key)]
         self._memberships = None
 

@@ -564,6 +564,18 @@ def test_a_host_that_joins_a_group_is_as_if_the_sources_had_said_so(source) -> N
     assert inventory.hosts["lone"].groups == ["top", "middle", "odd", "web"]
 
 
+@pytest.mark.parametrize("groups", [[], ["web"], ["middle"], ["fresh"], ["web", "middle", "fresh"]])
+@pytest.mark.parametrize("name", ["new", "lone", "b"])
+def test_a_host_that_is_added_is_as_if_the_sources_had_said_so(source, name, groups) -> None:
+    inventory = source("lone\n[web]\na\nb\n[top:children]\nmiddle\n[middle:children]\nweb\n")
+    Additions(inventory).host(name, groups, {"x": 1})
+    found = {host.name: list(host.groups) for host in inventory.hosts.values()}
+    ungrouped = list(inventory.groups["ungrouped"].hosts)
+    inventory.settle()
+    assert found == {host.name: host.groups for host in inventory.hosts.values()}
+    assert ungrouped == list(inventory.groups["ungrouped"].hosts)
+
+
 def test_sources_read_anew_keep_what_a_run_has_added(tmp_path) -> None:
     hosts = tmp_path / "hosts"
     hosts.write_text("[web]\na\nb\n")
