@@ -8,20 +8,20 @@ from benchmarks.measure import Measured
 from benchmarks.workload import Rounds, Scene, Workload, counted
 
 ITEMS = 1000
-_PLAY = f"""\
+_PLAY = """\
 - hosts: all
   gather_facts: false
   tasks:
     - name: lines
-      command: sh -c "echo {{{{ item }}}} >> {{{{ work }}}}/{{{{ inventory_hostname }}}}/lines"
-      loop: "{{{{ range(1, {ITEMS + 1}) | list }}}}"
+      command: sh -c "echo {{ item }} >> {{ work }}/{{ inventory_hostname }}/lines"
+      loop: "{{ range(1, @END@) | list }}"
 """
-_DEPLOY = f"""\
+_DEPLOY = """\
 from pyinfra import host
 from pyinfra.operations import server
 
-path = f"{{host.data.work}}/{{host.name}}/lines"
-server.shell(name="lines", commands=[f"echo {{item}} >> {{path}}" for item in range(1, {ITEMS + 1})])
+path = f"{host.data.work}/{host.name}/lines"
+server.shell(name="lines", commands=[f"echo {item} >> {path}" for item in range(1, @END@)])
 """
 
 
@@ -33,8 +33,8 @@ class Loop(Workload):
     most_rounds = Rounds(ansible=1, mitogen=3)
 
     def write(self, folder: Path) -> None:
-        (folder / "play.yml").write_text(_PLAY)
-        (folder / "deploy.py").write_text(_DEPLOY)
+        (folder / "play.yml").write_text(_PLAY.replace("@END@", str(ITEMS + 1)))
+        (folder / "deploy.py").write_text(_DEPLOY.replace("@END@", str(ITEMS + 1)))
         lines = [f"echo {item} >> {folder}/work/{{host}}/lines\n" for item in range(1, ITEMS + 1)]
         (folder / "commands").write_text("".join(lines))
 

@@ -25,7 +25,7 @@ from pyinfra.operations import files
 
 there = f"{host.data.work}/{host.name}/blob"
 files.put(name="to the host", src="blob", dest=there, mode="644")
-files.get(name="and back", src=there, dest=f"back/{host.name}", create_local_dir=True, assume_exists=True)
+files.get(name="and back", src=there, dest=f"back/{host.name}", create_local_dir=True, force=True)
 """
 _SCP = """\
 import json, subprocess, sys
