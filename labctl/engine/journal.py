@@ -10,15 +10,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TextIO
 
-from labctl import __version__
+from labctl import __version__, lean
 from labctl.errors import EnvironmentProblem
 from labctl.events import Event, Kind
 
@@ -95,18 +93,9 @@ def commit() -> str | None:
 
 
 def _import_structlog() -> Any:
-    """Without what a journal has no use for and takes longest to load: the console half of structlog, which would
-    load rich, and its loggers for asyncio."""
-    absent = [name for name in ("rich", "asyncio") if name not in sys.modules]
-    if "rich" in absent:
-        sys.modules["rich"] = None  # type: ignore[assignment]
-    if "asyncio" in absent:
-        sys.modules["asyncio"] = ModuleType("asyncio")
-    try:
+    """Without its console, which would load rich, and its loggers for asyncio."""
+    with lean.standing_in(rich=None, asyncio={}):
         import structlog
-    finally:
-        for name in absent:
-            del sys.modules[name]
     return structlog
 
 

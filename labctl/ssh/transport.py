@@ -15,12 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import fabric
-import paramiko
+import yaml
 
+from labctl import lean
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys
 from labctl.ssh.settings import ConnectionSettings
+
+# fabric brings a copy of PyYAML, and contexts for tests: a third of the time it takes to load.
+with lean.standing_in(unittest__mock={"Mock": object}, asyncio={}, invoke__vendor__yaml=vars(yaml)):
+    import fabric
+    import paramiko
 
 KEEPALIVE = 5  # seconds
 UNACKNOWLEDGED = 30_000  # milliseconds until the kernel gives up on a peer that acknowledges nothing
