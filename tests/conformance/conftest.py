@@ -25,7 +25,7 @@ from labctl.paths import cache_dir
 from tests.conformance import tools
 from tests.conformance.archive import archive
 from tests.conformance.cases import Bundle, Case, bundles
-from tests.conformance.tools import ROOT, Run
+from tests.conformance.tools import ORACLE, ROOT, Run
 
 _LOCK = Path(__file__).with_name("requirements.lock")
 
@@ -36,7 +36,7 @@ def _install(folder: Path) -> None:
     python = building / "bin/python"
     if shutil.which("uv"):
         subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, building], check=True)
-        pip = ["uv", "pip", "install", "--quiet", "--python", python]
+        pip = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
     else:
         subprocess.run([sys.executable, "-m", "venv", building], check=True)
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
@@ -66,10 +66,12 @@ def _serve(lab: Lab, names: Iterable[str]) -> None:
     """Put the archive where the nodes' apt finds it, and onto them what ansible-core's modules import and call."""
     folder = archive(lab.container(next(iter(names))).rootfs)
     shutil.copytree(folder, lab.shared / "archive")
+    shutil.copy(ORACLE / "sitecustomize.py", lab.shared)
     source = "deb [trusted=yes] file:/srv/shared/archive ./"
     script = (
         f"echo '{source}' > /etc/apt/sources.list && apt-get -q update"
         " && apt-get -q -y install python3-apt python3-debian python3-packaging gpg"
+        " && cp /srv/shared/sitecustomize.py /etc/python3.*/"
     )
     for name in names:
         subprocess.run(
@@ -132,12 +134,14 @@ class Sessions:
         self._pool = ThreadPoolExecutor(2)
         self._node_pool = ThreadPoolExecutor(1)  # one after the other on the oracle's node, in labctl's order
         self._labctl: dict[Bundle, Outcome] = {}
-        if any(bundle.nodes for bundle in wanted):
-            assert self._pair
-        self._oracle: dict[Bundle, Future[Outcome]] = {
-            bundle: (self._node_pool if bundle.nodes else self._pool).submit(self._run_oracle, bundle)
-            for bundle in wanted
-        }
+        self._oracle: dict[Bundle, Future[Outcome]] = {}
+        for bundle in wanted:
+            if not bundle.nodes:
+                self._oracle[bundle] = self._pool.submit(self._run_oracle, bundle)
+        for bundle in wanted:
+            if bundle.nodes:
+                assert self._pair  # the others run while the nodes come up
+                self._oracle[bundle] = self._node_pool.submit(self._run_oracle, bundle)
 
     @cached_property
     def _pair(self) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 from tests.conformance.cases import Bundle, Case, dump
 
 ROOT = Path(__file__).resolve().parents[2]
+ORACLE = Path(__file__).with_name("oracle")
 _PYTHON = "/usr/bin/python3"
 _INVENTORY = f"""\
 one
@@ -84,7 +85,7 @@ def _write(folder: Path, bundle: Bundle, cases: Sequence[Case], inventory: str) 
 
 
 def _args(cases: Sequence[Case]) -> list[str]:
-    words = [str(word) for case in cases for word in case.told.get("args", ())]
+    words = [str(word) for word in cases[0].told.get("args", ())]
     return words if "-i" in words else ["-i", "inventory", *words]
 
 
@@ -116,6 +117,8 @@ def oracle(
     record.unlink(missing_ok=True)
     env = _environment(
         CONFORMANCE_RECORD=str(record),
+        CONFORMANCE_COMPILED=str(folder.parent / ".compiled"),
+        PYTHONPATH=str(ORACLE),
         ANSIBLE_CALLBACK_PLUGINS=str(Path(__file__).parent / "callback"),
         ANSIBLE_STDOUT_CALLBACK="record",
         ANSIBLE_HOME=str(folder.parent / ".ansible"),
