@@ -3,15 +3,19 @@
 A file `<area>/<topic>.yml` is a list of cases. A case has a title (`case`) and the keywords of a play; by
 default `hosts: one` and `gather_facts: false`. Its other keys:
 
-    alone: true       a process of its own: the play fails or changes the hosts' state for later plays
+    fails: true       some hosts fail in its last play, never all of a batch: they are back in the next case
+    last: true        it ends the run: it stands last in its process, which has one such case
+    alone: true       a process of its own: it alters what no later case could stand
     again: true       run twice with labctl; the second run must change nothing
     check: true       labctl's dry run before it must predict every status, or say unknown
     nodes: true       on a real node of the embedded lab, as root, each tool on its own, named `one`
-    args: [...]       words of the command line, for both (implies alone)
+    args: [...]       words of the command line, for both
     ignore: [...]     keys of results that are not compared
-    playbook: [...]   whole plays instead of one (implies alone)
-    inventory: text   instead of the default one (implies alone)
+    playbook: [...]   whole plays instead of one, named after the case if they have no name (and are not alone)
+    inventory: text   instead of the default one
     files: {path: text or value}   what stands beside the playbook
+
+Cases of one file with equal `args`, `inventory` and `nodes` are plays of one process.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
-_OWN = {"case", "alone", "again", "check", "nodes", "args", "ignore", "playbook", "inventory", "files"}
+_OWN = {
+    *("case", "fails", "last", "alone", "again", "check", "nodes"),
+    *("args", "ignore", "playbook", "inventory", "files"),
+}
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,8 @@ class Case:
     told: dict[str, Any]
 
     @property
-    def alone(self) -> bool:
-        return any(self.told.get(key) for key in ("alone", "args", "playbook", "inventory"))
+    def names(self) -> set[str]:
+        return {str(play["name"]) for play in self.plays if "name" in play}
 
     def __str__(self) -> str:
         return f"{self.topic}: {self.title}"
@@ -96,6 +103,20 @@ class Bundle:
     def nodes(self) -> bool:
         return bool(self.cases[0].told.get("nodes"))
 
+    @property
+    def shared(self) -> bool:
+        return len(self.cases) > 1
+
+    def add(self, case: Case) -> None:
+        for other in self.cases:
+            names = case.names & other.names
+            assert not names, f"{case} and {other} both have plays named {names}: name them differently"
+            files, others = case.told.get("files") or {}, other.told.get("files") or {}
+            unlike = [path for path in files.keys() & others.keys() if files[path] != others[path]]
+            assert not unlike, f"{case} and {other} both write {unlike}"
+        place = -1 if self.cases and self.cases[-1].told.get("last") else len(self.cases)
+        self.cases.insert(place, case)
+
     def chosen(self, key: str) -> list[Case]:
         return [case for case in self.cases if case.told.get(key)]
 
@@ -111,20 +132,25 @@ def load() -> Iterator[Case]:
             told = {key: value for key, value in given.items() if key in _OWN}
             play = {key: value for key, value in given.items() if key not in _OWN}
             plays = told.get("playbook") or [{"name": title, "hosts": "one", "gather_facts": False, **play}]
+            if not told.get("alone"):
+                plays = [{"name": title, **play} for play in plays]
+            if told.get("fails"):
+                plays[-1]["post_tasks"] = [*plays[-1].get("post_tasks", ()), {"meta": "clear_host_errors"}]
             yield Case(topic, title, plays, told)
 
 
 def bundles(cases: list[Case]) -> dict[Case, Bundle]:
     """The process each case runs in."""
     found: dict[Case, Bundle] = {}
-    shared: dict[tuple[str, bool], Bundle] = {}
+    shared: dict[str, Bundle] = {}
     for case in cases:
-        if case.alone:
+        key = dump([case.topic, *(case.told.get(key) for key in ("nodes", "args", "inventory"))])
+        bundle = shared.get(key)
+        taken = bundle is not None and case.told.get("last") and bundle.chosen("last")
+        if bundle is None or taken or case.told.get("alone"):
             bundle = Bundle(f"{case.topic}-{len(found)}".replace("/", "-"))
-        else:
-            key = (case.topic, bool(case.told.get("nodes")))
-            name = case.topic.replace("/", "-") + ("-nodes" if key[1] else "")
-            bundle = shared.setdefault(key, Bundle(name))
-        bundle.cases.append(case)
+            if not case.told.get("alone") and not taken:
+                shared[key] = bundle
+        bundle.add(case)
         found[case] = bundle
     return found

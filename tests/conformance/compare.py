@@ -94,12 +94,13 @@ def _plain(record: Record, case: Case, folder: Path) -> dict[str, Any] | None:
     }
 
 
-def of_case(records: Iterable[Record], case: Case, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What a tool did in this case: for each host its tasks in order."""
-    names = None if case.alone else {str(play["name"]) for play in case.plays}
+def of_case(
+    records: Iterable[Record], case: Case, folder: Path, *, shared: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """What a tool did in this case: for each host its tasks in order. `shared`: with others in its process."""
     found: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        if names is not None and record.play not in names:
+        if shared and record.play not in case.names:
             continue
         plain = _plain(record, case, folder)
         if plain is not None:
