@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from labctl.cli.main import main
 from labctl.engine.merge import exit_code
 
+make_run = runpy.run_path(str(Path(__file__).with_name("make_run.py")))["make_run"]
 BOOK = """\
 - name: here
   hosts: localhost
@@ -238,6 +240,20 @@ def test_trials_of_one_shard_are_kept_and_those_of_two_are_refused(cli):
     (parts[1] / "trials/01-native-1").mkdir(parents=True)
     (parts[1] / "trials/01-native-1/probe.jsonl").write_text("{}")
     assert "have each made a trial trials/01-native-1" in merge_fails(cli, *parts)
+
+
+def test_the_report_of_a_joined_run_is_that_of_the_shard_with_the_trials(cli):
+    parts = shards(cli, 2)
+    made = make_run(Path("made"))
+    for path in made.iterdir():
+        if path.name in ("trials", "facts"):
+            path.rename(parts[0] / path.name)
+    cli("runs", "merge", *map(str, parts), "-o", "whole")
+    one, whole = (
+        cli("report", folder, "--no-write", "--format", "csv") for folder in (str(parts[0]), "whole")
+    )
+    assert one[0] == 0
+    assert one[1] == whole[1]
 
 
 @pytest.mark.parametrize(
