@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ _SECRET = re.compile(
     r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|(?(2)[^,}\n]|\S))(?(2)[^,}\n]*|\S*)""",  # YAML's texts have blanks
     re.IGNORECASE,
 )
+_FILES, _FILES_PER_HOST = 200, 6  # pipes of an agent, a socket
 _DEFAULT_INVENTORY = Path("inventories/lab")
 _ANSIBLE_INVENTORY = Path("/etc/ansible/hosts")
 
@@ -51,7 +53,21 @@ def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
     passwords.unlock(args)
     yaml.tell_of_doubled_keys(lambda said, mark: _warn(f"{mark}: {said}"))
     sources = inventory_sources(args)
-    return sources, load(sources, _evaluate)
+    inventory = load(sources, _evaluate)
+    _allow_files(len(inventory.hosts))
+    return sources, inventory
+
+
+def _allow_files(hosts: int) -> None:
+    """Connections to many hosts are more files than a process may usually open (1,024): raise that, as far as it
+    goes."""
+    wanted = _FILES + _FILES_PER_HOST * hosts
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        _warn(f"{hosts} hosts may take {wanted} open files, and this machine allows {hard} (ulimit -Hn)")
 
 
 def _warn(message: str) -> None:
