@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 
 from labctl.errors import NodeError, TaskFailed, TaskTimeout
@@ -48,8 +49,13 @@ def _time(seconds: float) -> str:
 
 def words(line: str) -> list[str]:
     """A command line split as a shell would. TaskFailed for a quote that is not closed."""
+    return list(_split(line))
+
+
+@lru_cache(maxsize=256)  # it is the same on many hosts, and shlex reads every character in Python
+def _split(line: str) -> tuple[str, ...]:
     try:
-        return shlex.split(line)
+        return tuple(shlex.split(line))
     except ValueError as error:
         raise TaskFailed(f"the command line cannot be split: {str(error).lower()}: {line}") from None
 

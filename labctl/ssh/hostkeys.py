@@ -6,10 +6,13 @@ import base64
 import fcntl
 import hashlib
 import os
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from labctl.errors import HostKeyMismatch
 from labctl.ssh.settings import ConnectionSettings
@@ -30,16 +33,61 @@ def configure(client: paramiko.SSHClient, settings: ConnectionSettings) -> None:
     if settings.host_key_checking == "off":
         client.set_missing_host_key_policy(_AcceptAny())
         return
+    name, known = _name(settings), client.get_host_keys()
     try:
-        client.load_system_host_keys(str(known_hosts_file(settings)))
-    except FileNotFoundError:
-        pass
+        for kind, key in known_keys(known_hosts_file(settings), name).items():
+            known.add(name, kind, key)
     except OSError as error:
         raise HostKeyMismatch(
             f"{settings.host}: known hosts cannot be read: {known_hosts_file(settings)}: {error.strerror}"
         ) from None
     accept = settings.host_key_checking == "accept-new"
     client.set_missing_host_key_policy(_AcceptNew(settings) if accept else _Refuse(settings))
+
+
+def known_keys(path: Path, name: str) -> dict[str, paramiko.PKey]:
+    """The keys a file of known hosts has for a name ("host", or "[host]:port"), by their kind; the first of a kind
+    counts. Only the lines of this host are taken apart, and the file is read again only when it has changed:
+    paramiko compares every line with every other, for each connection anew."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return {}
+    lines = _lines(path, about.st_mtime_ns, about.st_size)
+    found: dict[str, paramiko.PKey] = {}
+    hashed = [line for entry, line in lines.hashed if paramiko.HostKeys.hash_host(name, entry) == entry]
+    for line in [*lines.plain.get(name, ()), *hashed]:
+        try:
+            entry = HostKeyEntry.from_line(line)
+        except (InvalidHostKey, paramiko.SSHException):
+            continue  # as OpenSSH has it: a line that makes no sense says nothing
+        if entry is not None and entry.key is not None:
+            found.setdefault(entry.key.get_name(), entry.key)
+    return found
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a file by the names in them; those whose name is hashed with that."""
+
+    plain: dict[str, list[str]]
+    hashed: list[tuple[str, str]]
+
+
+@lru_cache(maxsize=4)
+def _lines(path: Path, _changed: int, _size: int) -> _Lines:
+    plain: dict[str, list[str]] = {}
+    hashed: list[tuple[str, str]] = []
+    for raw in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        for name in line.split(None, 1)[0].split(","):
+            if name.startswith("|1|"):
+                hashed.append((name, line))
+            else:
+                plain.setdefault(name, []).append(line)
+    return _Lines(plain, hashed)
 
 
 def mismatch(settings: ConnectionSettings, found: paramiko.PKey, known: paramiko.PKey) -> HostKeyMismatch:
@@ -89,8 +137,7 @@ def remember(path: Path, hostname: str, key: paramiko.PKey, settings: Connection
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        known: Any = paramiko.HostKeys(str(path)).lookup(hostname) or {}
-        other = known.get(key.get_name())
+        other = known_keys(path, hostname).get(key.get_name())
         if other == key:
             return
         if other is not None:
