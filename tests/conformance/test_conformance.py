@@ -52,4 +52,4 @@ def test_same_as_ansible(case: Case, bundle_of: dict[Case, Bundle], sessions: Se
 
 
 def test_there_are_enough_cases() -> None:
-    assert len(CASES) >= 300
+    assert len(CASES) >= 650
