@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -195,6 +196,9 @@ def execute(args: argparse.Namespace, work: Work) -> int:
     from labctl import engine
     from labctl.engine.shard import Note
 
+    # What is loaded by now stays; and a run makes little that only the collector can free.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     bus = Bus()
     renderer: Any = common.console(args)
     bus.subscribe(renderer)

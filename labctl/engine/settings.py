@@ -24,6 +24,8 @@ _BECOME_VARIABLES = frozenset(
         *(f"ansible_{method}_{what}" for method in ("sudo", "su") for what in ("pass", "exe", "flags")),
     }
 )
+_ALL_KEYWORDS = ("become", *_NAMED, *_BECOME_KEYWORDS)
+_ALL_VARIABLES = _VARIABLES | _BECOME_VARIABLES
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,21 @@ class Accesses:
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self._known: dict[tuple[str, str], Access] = {}
+        self._written: dict[tuple[Any, ...], Access] = {}
 
     def to(self, node: Keywords, host: str, scope: Scope) -> Access:
         """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
         play, then the command line."""
+        raw = tuple(node.inherited(name) for name in _ALL_KEYWORDS)
+        written = scope.written(_ALL_VARIABLES)
+        if written is None or any(isinstance(value, str) and "{" in value for value in raw):
+            return self._rendered(node, host, scope)
+        key = (host, node.play, raw, written)
+        if key not in self._written:
+            self._written[key] = self._rendered(node, host, scope)
+        return self._written[key]
+
+    def _rendered(self, node: Keywords, host: str, scope: Scope) -> Access:
         variables = scope.among(_VARIABLES)
         keywords = _texts(node, _NAMED, scope)
         if become := self._becomes(node, scope, variables):

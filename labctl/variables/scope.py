@@ -19,6 +19,7 @@ from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
 from labctl.yaml import Text, mark_of
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _ATOMS = frozenset({str, int, float, bool, type(None), bytes, LazyDict, LazyList, Undefined, Unknown})
 
 
@@ -65,8 +66,15 @@ class Scope(Source, Mapping[str, Any]):
 
     def among(self, names: frozenset[str]) -> dict[str, Any]:
         """Those of these variables that there are, rendered."""
-        present = {name for layer in self._layers for name in layer.keys() & names}
-        return {name: self[name] for name in sorted(present)}
+        return {name: self[name] for name in self._present(names)}
+
+    def written(self, names: frozenset[str]) -> tuple[tuple[str, Any], ...] | None:
+        """As `among`, where none of them has anything to render."""
+        found = tuple((name, self._raw(name)) for name in self._present(names))
+        return found if all(map(_is_plain, found)) else None
+
+    def _present(self, names: frozenset[str]) -> list[str]:
+        return sorted({name for layer in self._layers for name in layer.keys() & names})
 
     def _raw(self, name: str) -> Any:
         for layer in reversed(self._layers):
@@ -273,6 +281,13 @@ class Scope(Source, Mapping[str, Any]):
 
     def _problem(self, error: Exception, mark: Mark | None) -> Exception:
         return translate(error, mark, [*self, *self.templar.environment.globals], self.templar.environment)
+
+
+def _is_plain(named: tuple[str, Any]) -> bool:
+    value = named[1]
+    if type(value) is Text:
+        return not (value.vault or is_template(value))
+    return type(value) in _PLAIN
 
 
 def _owned(undefined: Undefined, label: str, mark: Mark | None) -> Undefined:

@@ -18,9 +18,11 @@ class Unknown:
     """`reason` says why the value cannot be known, e.g. "'command' is not run in a dry run"."""
 
     __slots__ = ("reason",)
+    made = False  # whether there has been one at all in this process
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+        Unknown.made = True
 
     def _refuse(self, *_: object) -> NoReturn:
         raise UnknownValue(f"not known in a dry run: {self.reason}")
@@ -40,7 +42,7 @@ class Unknown:
 
 def contains_unknown(value: Any) -> bool:
     """Whether an `Unknown` is anywhere in a plain structure of dicts and lists."""
-    if type(value) in _ATOMS:
+    if not Unknown.made or type(value) in _ATOMS:
         return False
     if isinstance(value, Unknown):
         return True
