@@ -165,13 +165,13 @@ class PlainConsole:
         result: Mapping[str, Any] = event.data.get("result") or {}
         seconds = event.data.get("seconds") or 0.0
         took = f"  ({duration(seconds)})" if seconds >= TIMED_FROM else ""
-        word = "skipping" if status is Status.SKIPPED else status.value
+        word = "skipping" if status is Status.SKIPPED else status
         if status is Status.UNKNOWN:
             suffix += f" => {event.data.get('unknown') or result.get('msg', '')}"
         elif status is Status.SKIPPED and self._verbosity >= 1 and "skip_reason" in result:
             condition = result.get("false_condition")
             suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
-        style = status.value
+        style = status
         self._write(self._paint(style, f"{word}: [{_where(event)}]{suffix}") + self._paint("dim", took))
         if self._dry:
             for line in self._dry_changes(event, status):

@@ -47,7 +47,6 @@ class RunContext:
     secrets: frozenset[str] = frozenset()
     job: Job | None = None
     lasting: bool = False
-    looks: Looks = field(default_factory=Looks)
     run_dir: Path = field(init=False)
     playbook_dir: Path = field(init=False)
     verbosity: int = field(init=False)
@@ -62,6 +61,10 @@ class RunContext:
         self.verbosity = self.scopes.run.options.verbosity
         self.mark = self.task.mark
         self.timeout = self.deadline.seconds
+
+    @cached_property
+    def looks(self) -> Looks:
+        return Looks()
 
     @property
     def variables(self) -> Mapping[str, Any]:

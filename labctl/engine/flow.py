@@ -66,6 +66,7 @@ class Flow:
     def task(self, task: Task, hosts: list[HostState], frame: Frame) -> None:
         if not isinstance(task, Handler) and not self._wanted(task):
             return
+        self.scopes.begin_task()
         step = Step(task, self._label(task, hosts[0], frame), frame)
         first = self.scopes.scope(hosts[0], task, frame)
         once = settings.lenient(task, "run_once", first)
@@ -224,7 +225,7 @@ class Flow:
             Kind.RESULT,
             task=step.label,
             host=host.name,
-            status=str(status),
+            status=status,
             seconds=round(result.seconds, 6),
             action=outcome.action or step.task.action,
             **hide(data, outcome.secrets),

@@ -145,9 +145,12 @@ class Progress:
 def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
     """What restores the outcome, without what is empty, and whether the task must be run again all the same."""
     result = outcome.result
-    kept: dict[str, Any] = {"status": result.status.value}
-    said = {"changed": result.changed, **{name: getattr(outcome, name) for name in _SAID}}
-    kept |= {name: value for name, value in said.items() if value}
+    kept: dict[str, Any] = {"status": result.status}
+    if result.changed:
+        kept["changed"] = True
+    for name in _SAID:
+        if value := getattr(outcome, name):
+            kept[name] = value
     if task.action.rsplit(".", 1)[-1] in _OF_THE_RUN or outcome.lasting:
         return kept, True
     needed = {name: value for name in _NEEDED if (value := getattr(outcome, name))}

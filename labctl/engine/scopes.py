@@ -39,6 +39,7 @@ class Scopes:
         self.files: dict[str, dict[str, Any]] = {}
         self.prompted: dict[str, Any] = {}
         self._plans: dict[Keywords, Plan] = {}
+        self._alive: dict[int, list[str]] = {}
         self._addresses: dict[str, dict[str, Any]] = {}
         self._own_magic: dict[str, dict[str, Any]] = {}
         self._roles = [role for role in play.static_roles() if not isinstance(role.parent, Role)]
@@ -100,9 +101,9 @@ class Scopes:
             **self._role_names(),
             "hostvars": self._hostvars,
             "groups": Late(run.inventory.memberships),
-            "ansible_play_batch": Late(lambda: [each.name for each in self.batch if each.alive]),
-            "play_hosts": Late(lambda: [each.name for each in self.batch if each.alive]),
-            "ansible_play_hosts": Late(self._living),
+            "ansible_play_batch": Late(lambda: self._living(self.batch)),
+            "play_hosts": Late(lambda: self._living(self.batch)),
+            "ansible_play_hosts": Late(lambda: self._living(self.everyone)),
             "ansible_play_hosts_all": self.matched,
             "ansible_check_mode": options.check,
             "ansible_diff_mode": options.diff,
@@ -129,9 +130,15 @@ class Scopes:
         self._plans.clear()
         self._elsewhere = self._plan(self.play, here=False)
 
-    def _living(self) -> list[str]:
-        living = {member.name for member in self.everyone if member.alive}
-        return [name for name in self.matched if name in living]
+    def begin_task(self) -> None:
+        """A task is about to start: what it sees of hosts that have failed is what holds now."""
+        self._alive.clear()
+
+    def _living(self, hosts: Sequence[HostState]) -> list[str]:
+        found = self._alive.get(id(hosts))
+        if found is None:
+            found = self._alive[id(hosts)] = [each.name for each in hosts if each.alive]
+        return found
 
     def _role_names(self) -> dict[str, Any]:
         """The names of the play's roles; those that other roles depend on are apart."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored", "unknown")
 
 
-@dataclass
+@dataclass(eq=False)
 class HostState:
     """One host over the whole run. `facts` is the content of `ansible_facts`; `registered` holds what
     `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
