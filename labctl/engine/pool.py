@@ -13,7 +13,8 @@ from labctl.engine.interrupt import Stop
 
 T = TypeVar("T")
 
-_TICK = 0.01  # seconds in which a quick job is expected to end
+_TICK = 0.01  # seconds in which a quick job is expected to end, and results are looked for
+_LONGEST_TICK = 0.1  # the same, after a while without any
 
 
 class Pool:
@@ -43,77 +44,33 @@ class Pool:
         a job, and Interrupted when the run is asked to stop: what is in flight then goes on in the background
         until `drain`."""
         self._settle()
-        batch: _Batch[T] = _Batch()
+        batch = _Batch(jobs)
         self._stop.wake = batch.wake
-        room = min(self._size, limit if limit and limit > 0 else self._size)
-        if quick:
-            self._run_quick(batch, jobs, done, room)
-        else:
-            self._run(batch, jobs, done, room)
-
-    def _run(
-        self, batch: _Batch[T], jobs: Sequence[Callable[[], T]], done: Callable[[int, T], None], room: int
-    ) -> None:
-        waiting = deque(enumerate(jobs))
-        flying = 0
-        while waiting or flying:
-            self._stop.check()
-            while waiting and flying < room:
-                index, job = waiting.popleft()
-                self._submit(batch.wrap(index, job))
-                flying += 1
-            if batch.ended.empty():
-                self._settle()
-            outcome = batch.ended.get()
-            if outcome is None:
-                continue
-            flying -= 1
-            index, value, error = outcome
-            if error is not None:
-                raise error
-            done(index, value)  # type: ignore[arg-type]
-
-    def _run_quick(
-        self, batch: _Batch[T], jobs: Sequence[Callable[[], T]], done: Callable[[int, T], None], room: int
-    ) -> None:
-        """One thread does them one after the other, which spares a change of threads for each. Where nothing
-        ends for a while, because a job waits after all, as many more threads join as there are."""
-        waiting = deque(enumerate(jobs))
-        ended: deque[tuple[int, T | None, BaseException | None]] = deque()
-
-        def work() -> None:
-            while waiting:
-                try:
-                    index, job = waiting.popleft()
-                except IndexError:
-                    break
-                try:
-                    ended.append((index, job(), None))
-                except BaseException as error:
-                    ended.append((index, None, error))
-            batch.wake()
-
-        threads, left = 0, len(jobs)
+        room = min(self._size, limit if limit and limit > 0 else self._size, len(jobs))
+        threads, left, tick = 0, len(jobs), _TICK
+        still = True  # nothing has ended for a tick
         try:
             while left:
-                more = 0 if ended or not waiting else min(max(1, threads), room - threads)
-                for _ in range(more):
-                    self._submit(work)
-                threads += more
-                if not ended:
-                    try:
-                        batch.ended.get(timeout=_TICK if waiting and threads < room else None)
-                    except Empty:
-                        self._settle()
+                if still and batch.waiting and threads < room:
+                    # Quick jobs share a thread, which spares a change of threads for each. Where nothing ends for
+                    # a while, because one waits after all, as many more join as there are.
+                    more = min(max(1, threads), room - threads) if quick else room - threads
+                    for _ in range(more):
+                        self._submit(batch.work)
+                    threads += more
+                still = not batch.await_end(tick)
+                tick = min(2 * tick, _LONGEST_TICK) if still else _TICK
+                if still:
+                    self._settle()
                 self._stop.check()
-                while ended:
-                    index, value, error = ended.popleft()
+                while batch.ended:
+                    index, value, error = batch.ended.popleft()
                     if error is not None:
                         raise error
                     left -= 1
                     done(index, value)  # type: ignore[arg-type]
         finally:
-            waiting.clear()
+            batch.waiting.clear()
 
     def drain(self, seconds: float) -> bool:
         """Wait for what is still in flight; False when something did not end in time."""
@@ -167,21 +124,41 @@ class Inline:
 
 
 class _Batch(Generic[T]):
-    """One call of `run`. SimpleQueue.put may be called from a signal handler."""
+    """The jobs of one call of `run`. Threads take them from `waiting`. The thread that takes results out of `ended` is
+    woken when there are no more to come, and looks by itself before: a wake for each would cost more than a job."""
 
-    def __init__(self) -> None:
-        self.ended: SimpleQueue[tuple[int, T | None, BaseException | None] | None] = SimpleQueue()
+    def __init__(self, jobs: Sequence[Callable[[], T]]) -> None:
+        self.waiting = deque(enumerate(jobs))
+        self.ended: deque[tuple[int, T | None, BaseException | None]] = deque()
+        self._left = len(jobs)
+        self._lock = threading.Lock()
+        self._woken: SimpleQueue[None] = SimpleQueue()  # its `put` may be called from a signal handler
 
     def wake(self) -> None:
-        self.ended.put(None)
+        self._woken.put(None)
 
-    def wrap(self, index: int, job: Callable[[], T]) -> Callable[[], None]:
-        def call() -> None:
+    def await_end(self, seconds: float) -> bool:
+        """Wait until all jobs have ended, something wakes us, or the time is over. Whether anything has ended."""
+        try:
+            self._woken.get(timeout=seconds)
+        except Empty:
+            pass
+        return bool(self.ended)
+
+    def work(self) -> None:
+        while self.waiting:
             try:
-                value = job()
+                index, job = self.waiting.popleft()
+            except IndexError:
+                return
+            failed = False
+            try:
+                self.ended.append((index, job(), None))
             except BaseException as error:
-                self.ended.put((index, None, error))
-            else:
-                self.ended.put((index, value, None))
-
-        return call
+                failed = True
+                self.ended.append((index, None, error))
+            with self._lock:
+                self._left -= 1
+                last = not self._left
+            if last or failed:
+                self.wake()
