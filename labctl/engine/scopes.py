@@ -104,7 +104,7 @@ class Scopes:
             "ansible_play_batch": Late(lambda: self._living(self.batch)),
             "play_hosts": Late(lambda: self._living(self.batch)),
             "ansible_play_hosts": Late(lambda: self._living(self.everyone)),
-            "ansible_play_hosts_all": self.matched,
+            "ansible_play_hosts_all": Late(lambda: self.matched),  # known only once the play has begun
             "ansible_check_mode": options.check,
             "ansible_diff_mode": options.diff,
             "ansible_forks": options.forks,
