@@ -28,6 +28,7 @@ with lean.standing_in(unittest__mock={"Mock": object}, asyncio={}, invoke__vendo
     import paramiko
 
 KEEPALIVE = 5  # seconds
+_READ_AHEAD = 64 * 1024  # bytes: two of SSH's largest packets
 UNACKNOWLEDGED = 30_000  # milliseconds until the kernel gives up on a peer that acknowledges nothing
 # sshd drops connections above 10 unauthenticated ones (MaxStartups 10:30:100)
 _AT_ONCE = 9
@@ -51,13 +52,20 @@ def first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
 
 class _PromptSocket(socket.socket):
     """Acknowledges at once. Sshd sets TCP_NODELAY only for terminals: its second small packet waits for the
-    acknowledgement of the first, which the kernel would hold back for 40 ms. TCP_QUICKACK wears off."""
+    acknowledgement of the first, which the kernel would hold back for 40 ms. TCP_QUICKACK wears off.
+
+    Reads ahead: paramiko asks for each packet in two parts, and each look at the socket is a change of threads."""
+
+    _ahead = b""
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        data = super().recv(size, flags)
-        if hasattr(socket, "TCP_QUICKACK"):
-            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return data
+        data = self._ahead
+        if not data:
+            data = super().recv(max(size, _READ_AHEAD), flags)
+            if hasattr(socket, "TCP_QUICKACK"):
+                self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        self._ahead = data[size:]
+        return data[:size]
 
 
 def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
