@@ -33,7 +33,7 @@ def configure(client: paramiko.SSHClient, settings: ConnectionSettings) -> None:
     if settings.host_key_checking == "off":
         client.set_missing_host_key_policy(_AcceptAny())
         return
-    name, known = _name(settings), client.get_host_keys()
+    name, known = settings.key_alias or _name(settings), client.get_host_keys()
     try:
         for kind, key in known_keys(known_hosts_file(settings), name).items():
             known.add(name, kind, key)
