@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import marshal
 import os
 import select
 import signal
@@ -23,6 +24,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 
 from labctl.node import agent_files, agent_replace
 from labctl.node.agent_commands import Commands
@@ -201,12 +203,9 @@ class Agent:
     def _call(self, request: Header, body: bytes) -> Reply:
         digest = request["hash"]
         if body:
-            name = "labctl_function_" + request["module"]
-            module = type(sys)(name)
-            module.__dict__["__file__"] = "labctl/node/functions/%s.py" % request["module"]
-            sys.modules[name] = module  # dataclasses and pickle look there
-            exec(compile(body, module.__dict__["__file__"], "exec"), module.__dict__)
-            self._modules[digest] = module
+            self._modules[digest] = self._load(
+                request["module"], body, compiled=request.get("compiled", False)
+            )
         if digest not in self._modules:  # it failed to load when it came
             return {"value": None, "unknown": True}, b""
         function = getattr(self._modules[digest], request["function"])
@@ -215,6 +214,30 @@ class Agent:
             return {"value": function(**request["arguments"])}, b""
         finally:
             self._processes.call_ends()
+
+    def _load(self, name: str, body: bytes, compiled: bool) -> Any:
+        """The function module in a body: its source, or the code of its siblings and its own."""
+        file = "labctl/node/functions/%s.py" % name
+        if not compiled:
+            return self._execute("labctl_function_" + name, compile(body, file, "exec"), file)
+        package = "labctl.node.functions"
+        if package not in sys.modules:
+            sys.modules[package] = type(sys)(package)
+            sys.modules[package].__path__ = []
+        *siblings, (_name, own) = marshal.loads(zlib.decompress(body))
+        for whole, code in siblings:
+            setattr(
+                sys.modules[package], whole.rpartition(".")[2], self._execute(whole, code, code.co_filename)
+            )
+        return self._execute("labctl_function_" + name, own, file)
+
+    @staticmethod
+    def _execute(name: str, code: Any, file: str) -> Any:
+        module = type(sys)(name)
+        module.__dict__["__file__"] = file
+        sys.modules[name] = module  # dataclasses and pickle look there
+        exec(code, module.__dict__)
+        return module
 
     def _put(self, request: Header, body: bytes) -> Reply:
         transfer = self._transfers[request["id"]]
@@ -299,6 +322,7 @@ def main() -> None:
         os.chdir("/")
     agent = Agent(source, sink)
     hello = {"id": -1, "pid": os.getpid(), "uid": os.getuid(), "python": sys.version.split()[0]}
+    hello["code"] = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"").hex()
     try:
         agent.send(hello)
         agent.serve()

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import marshal
-import os
 import re
-import subprocess
-import sys
 import zlib
-from contextlib import suppress
 from functools import cache
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from labctl.errors import TaskFailed, did_you_mean
-from labctl.paths import cache_dir
+from labctl.node.compiled import compile_all, kept
 
 _HERE = Path(__file__).resolve().parent
 _MODULES = ("agent_spawn", "agent_processes", "agent_commands", "agent_replace", "agent_files", "agent")
@@ -61,14 +57,6 @@ for name, code in marshal.loads(zlib.decompress(compiled if same else source)):
 sys.modules["labctl.node.agent"].main()
 """
 
-# Run by a Python of its own: only its start decides what compiled code holds.
-_COMPILER = """
-import marshal, sys
-modules = marshal.load(sys.stdin.buffer)
-codes = [(name, compile(text, "labctl/node/%s.py" % name, "exec")) for name, text in modules]
-sys.stdout.buffer.write(marshal.dumps(codes))
-"""
-
 _FUTURE = "from __future__ import annotations\n"  # must stay the first statement
 _FUNCTIONS = "labctl.node.functions"
 _SIBLING_LOADER = """
@@ -93,9 +81,7 @@ _load(_PACKAGE, _SIBLINGS)
 def bundle() -> bytes:
     """The agent as it goes over the wire; kept in the cache once it was packed."""
     found = sources()
-    key = hashlib.sha256(repr((_LOADER, MAGIC_NUMBER, found)).encode()).hexdigest()[:16]
-    path = cache_dir() / f"agent-{key}"
-    return _kept(path) or _keep(path, pack(found))
+    return kept("agent", (_LOADER, found), lambda: pack(found))
 
 
 def sources() -> list[tuple[str, str]]:
@@ -106,38 +92,10 @@ def sources() -> list[tuple[str, str]]:
 def pack(modules: list[tuple[str, str]], magic: bytes = MAGIC_NUMBER) -> bytes:
     """Eight digits of length, the loader, the modules compiled and as source. `magic` names the Pythons that take
     what is compiled."""
-    # A third of the compiled form would be columns, for carets in tracebacks.
-    program = [sys.executable, "-I", "-OO", "-X", "no_debug_ranges", "-c", _COMPILER]
-    done = subprocess.run(program, input=marshal.dumps(modules, 2), capture_output=True, check=True)
-    compiled = zlib.compress(done.stdout, 9)
+    compiled = compile_all([(name, f"labctl/node/{name}.py", text) for name, text in modules])
     source = zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
     loader = zlib.compress((_LOADER % (len(compiled), len(source), magic)).encode(), 9)
     return b"%08d" % len(loader) + loader + compiled + source
-
-
-def _kept(path: Path) -> bytes | None:
-    """The file's content, where nobody else can have written it: it is going to run on every node."""
-    try:
-        with path.open("rb") as stream:
-            about = os.fstat(stream.fileno())
-            ours = about.st_uid == os.geteuid() and not about.st_mode & 0o022
-            return stream.read() if ours else None
-    except OSError:
-        return None
-
-
-def _keep(path: Path, data: bytes) -> bytes:
-    """Write the file, unless the disk is full or read-only: then it is packed anew each time."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.chmod(0o600)
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-    return data
 
 
 def stub_argv(python: str) -> list[str]:
@@ -159,17 +117,45 @@ def stub_command(python: str | None = None) -> str:
 @cache
 def function_source(module: str) -> tuple[str, bytes]:
     """Hash and source of `functions/<module>.py`. TaskFailed when there is no such module."""
+    path = _function_path(module)
+    source = with_siblings(path, _FUNCTIONS, path.parent)
+    return hashlib.sha256(source).hexdigest(), source
+
+
+@cache
+def function_code(module: str) -> bytes:
+    """The same compiled, for a node with this Python: its siblings before it, as `compile_all` has them."""
+    path = _function_path(module)
+    texts = _in_order(path, _FUNCTIONS, path.parent)
+    parts = [
+        (f"{_FUNCTIONS}.{name}", f"labctl/node/functions/{name}.py", text) for name, text in texts.items()
+    ]
+    return kept(f"function-{module}", parts, lambda: compile_all(parts))
+
+
+def _function_path(module: str) -> Path:
     path = _HERE / "functions" / f"{module}.py"
     if not path.is_file():
         names = [one.stem for one in path.parent.glob("*.py") if one.stem != "__init__"]
         raise TaskFailed(f"there is no node function module '{module}'", hint=did_you_mean(module, names))
-    source = with_siblings(path, _FUNCTIONS, path.parent)
-    return hashlib.sha256(source).hexdigest(), source
+    return path
 
 
 def with_siblings(path: Path, package: str, folder: Path) -> bytes:
     """A program's source behind those modules of `package` that it, or one of them, imports by name; they
     are the files of `folder`."""
+    order = _in_order(path, package, folder)
+    source = order.pop(path.stem)
+    if not order:
+        return source.encode()
+    modules = f"_PACKAGE = {package!r}\n_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n"
+    if _FUTURE not in source:
+        return f"{modules}{source}".encode()
+    return source.replace(_FUTURE, _FUTURE + modules, 1).encode()
+
+
+def _in_order(path: Path, package: str, folder: Path) -> dict[str, str]:
+    """The text of the siblings a program imports, each after those it imports itself, then the program's."""
     sibling = re.compile(rf"^from {re.escape(package)}(?:\.(\w+))? import (.+)$", re.MULTILINE)
     order: dict[str, str] = {}
 
@@ -182,10 +168,4 @@ def with_siblings(path: Path, package: str, folder: Path) -> bytes:
         order[one.stem] = text
 
     visit(path)
-    source = order.pop(path.stem)
-    if not order:
-        return source.encode()
-    modules = f"_PACKAGE = {package!r}\n_SIBLINGS = {list(order.items())!r}\n{_SIBLING_LOADER}\n"
-    if _FUTURE not in source:
-        return f"{modules}{source}".encode()
-    return source.replace(_FUTURE, _FUTURE + modules, 1).encode()
+    return order

@@ -9,12 +9,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import NodeError
 from labctl.node.api import Completed, Output, Stat
-from labctl.node.bundle import function_source
+from labctl.node.bundle import function_code, function_source
 from labctl.node.link import Exchange, Frame, Header, Link, Pipe
 from labctl.node.stream import AgentStream
 
@@ -104,13 +105,17 @@ class AgentNode:
 
     def call(self, module: str, function: str, /, **arguments: Any) -> Any:
         digest, source = function_source(module)
-        header = {"op": "call", "module": module, "function": function, "hash": digest}
+        header: Header = {"op": "call", "module": module, "function": function, "hash": digest}
         known = digest in self._shipped
         self._shipped.add(digest)
         request = {**header, "arguments": arguments}
-        values, _ = self._ask(request, b"" if known else source, limited=False)
-        if values.get("unknown"):
-            values, _ = self._ask(request, source, limited=False)
+        if known:
+            values, _ = self._ask(request, limited=False)
+            if not values.get("unknown"):
+                return values["value"]
+        if self.hello.get("code") == MAGIC_NUMBER.hex():
+            request, source = {**request, "compiled": True}, function_code(module)
+        values, _ = self._ask(request, source, limited=False)
         return values["value"]
 
     # ------------------------------------------------------------ files

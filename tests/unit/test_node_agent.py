@@ -275,6 +275,26 @@ class TestBundle:
         assert bundle.bundle.__wrapped__() == packed
 
 
+class TestCompiledFunctions:
+    def test_siblings_and_all(self, node, pipe, monkeypatch):
+        sent = []
+        send = pipe.send
+        monkeypatch.setattr(pipe, "send", lambda data: (sent.append(data), send(data)))
+        told = node.call("facts", "gather", subsets=["platform", "user"], environment={})
+        assert told["facts"]["user_id"]
+        assert b'"compiled":true' in sent[0]
+        assert node.call("facts", "gather", subsets=["loadavg"], environment={})["facts"]["loadavg"]
+        assert len(sent[1]) < 300
+
+    def test_a_node_with_another_python_gets_the_source(self, node, pipe, monkeypatch):
+        node.hello["code"] = "00"
+        sent = []
+        send = pipe.send
+        monkeypatch.setattr(pipe, "send", lambda data: (sent.append(data), send(data)))
+        assert node.call("facts", "gather", subsets=["user"], environment={})["facts"]["user_id"]
+        assert b"def gather(" in sent[0]
+
+
 class TestEnds:
     def test_controller_killed(self, tmp_path):
         """kill -9 of the controller: nothing it started is left, what an ended command left stays."""
@@ -450,6 +470,11 @@ class TestMany:
 
 
 class TestCall:
+    @pytest.fixture(autouse=True)
+    def from_source(self, monkeypatch):
+        """The modules of these tests are no files, so nothing of them is compiled."""
+        monkeypatch.setattr("labctl.node.client.MAGIC_NUMBER", b"none")
+
     def test_a_function_module_travels_once(self, node, pipe, monkeypatch):
         sizes = []
         source = b"def add(a, b):\n    return {'sum': a + b}\n\ndef fail(path):\n    open(path)\n\ndef bad():\n    1/0\n"
