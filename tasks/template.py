@@ -9,6 +9,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,45 +57,70 @@ def run(args: Arguments, ctx: Context) -> Steps:
     source = ctx.find("templates", args.src)
     args.dest = on_node(ctx, args.dest)
     path, stat = destination(ctx, args.dest, source.name, follow=args.follow)
-    text = _render(args, ctx, source, path)
+    info = _status(source)
+    written = _source(source, info.st_mtime_ns, info.st_size)
+    text = _render(args, ctx, written, path)
     try:
         content = Content.of(text.encode(args.output_encoding))
-        content = dataclasses.replace(content, sealed=vault.is_encrypted_file(source))
+        content = dataclasses.replace(content, sealed=written.sealed)
     except (LookupError, UnicodeEncodeError) as error:
         raise TaskFailed(f"{args.src} cannot be written as {args.output_encoding}: {error}") from None
     if stat is not None and not args.force:
         return {"dest": args.dest}
-    mode = octal(source.stat().st_mode & 0o7777) if args.mode == "preserve" else None
+    mode = octal(info.st_mode & 0o7777) if args.mode == "preserve" else None
     manner = Manner(backup=args.backup, validate=args.validate)
     return (yield from place(ctx, path, content, args.wanted(mode), stat=stat, manner=manner))
 
 
-def _render(args: Arguments, ctx: Context, source: Path, path: str) -> str:
+@dataclass(frozen=True)
+class Source:
+    """A template as it stands. `sealed`: it is encrypted."""
+
+    path: Path
+    text: str
+    sealed: bool
+    owner: str | int
+    modified: datetime
+
+
+def _status(source: Path) -> os.stat_result:
     try:
-        text = vault.read(source).decode()
-    except UnicodeDecodeError:
-        raise TaskFailed(f"{source} is not UTF-8 text") from None
+        return source.stat()
     except OSError as error:
         raise TaskFailed(f"{source}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=64)  # the same for all hosts, as long as the file does not change
+def _source(path: Path, _changed: int, _size: int) -> Source:
+    try:
+        info = path.stat()
+        text = vault.read(path).decode()
+        sealed = vault.is_encrypted_file(path)
+    except UnicodeDecodeError:
+        raise TaskFailed(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise TaskFailed(f"{path}: {error.strerror}") from None
+    return Source(path.resolve(), text, sealed, _owner(info.st_uid), datetime.fromtimestamp(info.st_mtime))
+
+
+def _render(args: Arguments, ctx: Context, source: Source, path: str) -> str:
     defaults = type(args).__dataclass_fields__
     options = {n: getattr(args, n) for n in _OPTIONS if getattr(args, n) != defaults[n].default}
-    return ctx.template(
-        Text(join_header(text, options), Mark(str(source), 1, 1)), _about(source, path, args.src)
-    )
+    text = Text(join_header(source.text, options), Mark(str(source.path), 1, 1))
+    return ctx.template(text, _about(source, path, args.src))
 
 
-def _about(source: Path, path: str, name: str) -> dict[str, Any]:
+def _about(source: Source, path: str, name: str) -> dict[str, Any]:
     """The variables Ansible gives every template."""
-    info = source.stat()
     return {
         "ansible_managed": "Ansible managed",
         "template_host": os.uname().nodename,
-        "template_uid": _owner(info.st_uid),
+        "template_uid": source.owner,
         "template_path": name,
-        "template_fullpath": str(source.resolve()),
+        "template_fullpath": str(source.path),
         "template_name": name,
         "template_destpath": path,
-        "template_mtime": datetime.fromtimestamp(info.st_mtime),
+        "template_mtime": source.modified,
         "template_run_date": datetime.now(),
     }
 

@@ -152,6 +152,12 @@ class RunContext:
         return self.scopes.run.add_group(self.state.name, name, parents)
 
     def find(self, folder: str, name: str) -> Path:
+        known = self.scopes.found.get((self.task, folder, name))
+        if known is None or not known.exists():
+            known = self.scopes.found[self.task, folder, name] = self._find(folder, name)
+        return known
+
+    def _find(self, folder: str, name: str) -> Path:
         given = Path(name).expanduser()
         if given.is_absolute():
             candidates = [given]

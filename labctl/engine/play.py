@@ -42,6 +42,7 @@ def run(shared: Run, play: Play) -> bool:
         if (shard := shared.options.shard) and not matched:
             shared.bus.emit(Kind.MESSAGE, play=title, message=f"no hosts matched in shard {shard}")
         return True
+    shared.connections.expect(len(hosts))
     scopes = Scopes(shared, play, hosts)
     scopes.matched = [state.name for state in matched]
     _prompt(shared, play, scopes)

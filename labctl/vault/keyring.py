@@ -10,7 +10,7 @@ from typing import Any
 
 from labctl.errors import Mark, VaultError
 from labctl.events import Event
-from labctl.vault.cipher import Keys, Sealed, derive, is_encrypted_file, parse, unseal
+from labctl.vault.cipher import Keys, Sealed, derive, is_encrypted, is_encrypted_file, parse, unseal
 from labctl.vault.masks import Masks
 from labctl.vault.passwords import Password
 
@@ -116,8 +116,8 @@ def opened(path: Path) -> bytes | None:
 
 def read(path: Path) -> bytes:
     """The bytes of a file, decrypted where it is encrypted. VaultError, OSError."""
-    clear = opened(path)
-    return path.read_bytes() if clear is None else clear
+    data = path.read_bytes()
+    return _current.decrypt(data, Mark(str(path), 1, 1)) if is_encrypted(data) else data
 
 
 def masked(event: Event) -> Event:
