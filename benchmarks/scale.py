@@ -92,6 +92,9 @@ class Nodes:
             self._nodes[settings.host] = self._pattern.named(settings.host)
         return self._nodes[settings.host]
 
+    def expect(self, hosts: int) -> None:
+        """They need no worker processes."""
+
     def drop(self, host: str) -> None:
         self._nodes.pop(host, None)
 

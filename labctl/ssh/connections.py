@@ -12,43 +12,28 @@ from typing import TYPE_CHECKING
 from labctl.errors import ConnectionLost, Unreachable
 from labctl.node.api import Completed, Node, Output
 from labctl.node.client import AgentNode
+from labctl.ssh.kept import Kept
 from labctl.ssh.launch import Escalation, agent_command, local_argv, start_agent
 from labctl.ssh.settings import Become, ConnectionSettings
 
 if TYPE_CHECKING:
     import paramiko
 
-    from labctl.ssh.transport import Session
+    from labctl.ssh.relay_workers import Workers
+
+_MANY = 200  # hosts from which on worker processes are worth their start
 
 
 class _Host:
     """What is open to one host under one set of settings."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.session: Session | None = None
+        self.kept = Kept()
         self.agents: dict[Become | None, AgentNode] = {}
 
-    def execute(
-        self, settings: ConnectionSettings, line: str, environment: Mapping[str, str] | None = None
-    ) -> paramiko.Channel:
-        """Start a command line, over the transport that is open or a new one: an old one may have died
-        unnoticed. The lock is held."""
-        from labctl.ssh.transport import Session
-
-        if self.session and self.session.alive:
-            try:
-                return self.session.execute(line, environment)
-            except Unreachable:
-                if self.session.alive:  # it lives and refuses
-                    raise
-        self.session = Session(settings)
-        return self.session.execute(line, environment)
-
-    def take(self) -> tuple[list[AgentNode], Session | None]:
-        agents, session = list(self.agents.values()), self.session
-        self.agents, self.session = {}, None
-        return agents, session
+    def take(self) -> list[AgentNode]:
+        agents, self.agents = list(self.agents.values()), {}
+        return agents
 
 
 class Connections:
@@ -58,13 +43,20 @@ class Connections:
         self._lock = threading.Lock()
         self._hosts: dict[ConnectionSettings, _Host] = {}
         self._closed = False
+        self._expected = 0
+        self._workers: Workers | None = None
+
+    def expect(self, hosts: int) -> None:
+        """Say how many hosts there will be. Where they are many, worker processes hold their agents' connections,
+        from the first one to come."""
+        self._expected = max(self._expected, hosts)
 
     def node(self, settings: ConnectionSettings, become: Become | None = None) -> Node:
         """The host's agent as this user, started when there is none. Raises Unreachable and its children,
         and BecomeFailed."""
         become = _needed(become, settings)
         host = self._host(settings)
-        with host.lock:
+        with host.kept.lock:
             agent = host.agents.get(become)
             if agent and agent.alive:
                 return agent
@@ -72,7 +64,7 @@ class Connections:
             if settings.connection == "local":
                 agent = _local_agent(settings, escalation)
             else:
-                agent = _remote_agent(host, settings, escalation)
+                agent = self._remote_agent(host, settings, escalation)
             host.agents[become] = agent
             return agent
 
@@ -101,8 +93,8 @@ class Connections:
         host = self._host(settings)
 
         def execute(line: str, environment: Mapping[str, str]) -> paramiko.Channel:
-            with host.lock:
-                return host.execute(settings, line, environment)
+            with host.kept.lock:
+                return host.kept.execute(settings, line, environment)
 
         return run_there(
             execute, settings.host, command, escalation, stdin=stdin, timeout=timeout, output=output
@@ -111,30 +103,53 @@ class Connections:
     def drop(self, host: str) -> None:
         """Forget what is open to a host of this inventory name; the next use connects again."""
         with self._lock:
-            found = [one for settings, one in self._hosts.items() if settings.host == host]
+            found = {settings: one for settings, one in self._hosts.items() if settings.host == host}
         self._end(found)
 
     def close(self) -> None:
         """End every agent (they kill what they still run) and every transport; nothing opens after it."""
         with self._lock:
             self._closed = True
-            found = list(self._hosts.values())
+            found = dict(self._hosts)
             self._hosts.clear()
         self._end(found)
+        if self._workers:
+            self._workers.close()
 
-    @staticmethod
-    def _end(hosts: list[_Host]) -> None:
+    def _end(self, hosts: Mapping[ConnectionSettings, _Host]) -> None:
         # no lock: a thread that hangs in a connect must not keep the others from ending
-        open_things = [host.take() for host in hosts]
-        for agents, _ in open_things:
-            for agent in agents:
+        agents = {settings: host.take() for settings, host in hosts.items()}
+        for started in agents.values():
+            for agent in started:
                 agent.finish()
         until = time.monotonic() + 5.0
-        for agents, session in open_things:
-            for agent in agents:
+        for settings, host in hosts.items():
+            for agent in agents[settings]:
                 agent.close(max(0.1, until - time.monotonic()))
-            if session:
-                session.close()
+            host.kept.close()
+            if self._workers and settings.connection == "ssh":
+                self._workers.drop(settings)
+
+    def _remote_agent(
+        self, host: _Host, settings: ConnectionSettings, escalation: Escalation | None
+    ) -> AgentNode:
+        line = agent_command(settings, escalation)
+        workers = self._started_workers()
+        pipe = workers.open(settings, line) if workers else None
+        if pipe is None:
+            from labctl.ssh.channel import ChannelPipe
+
+            return start_agent(ChannelPipe(host.kept.execute(settings, line)), settings, escalation)
+        return start_agent(pipe, settings, escalation)
+
+    def _started_workers(self) -> Workers | None:
+        if self._workers is None and self._expected >= _MANY:
+            from labctl.ssh.relay_workers import Workers, workers_for
+
+            with self._lock:
+                if self._workers is None and not self._closed and (count := workers_for(self._expected)):
+                    self._workers = Workers(count)
+        return self._workers
 
     def _host(self, settings: ConnectionSettings) -> _Host:
         with self._lock:
@@ -149,13 +164,6 @@ def _needed(become: Become | None, settings: ConnectionSettings) -> Become | Non
         return None
     user = getpass.getuser() if settings.connection == "local" else settings.user
     return None if become.user == user else become
-
-
-def _remote_agent(host: _Host, settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:
-    from labctl.ssh.channel import ChannelPipe
-
-    channel = host.execute(settings, agent_command(settings, escalation))
-    return start_agent(ChannelPipe(channel), settings, escalation)
 
 
 def _local_agent(settings: ConnectionSettings, escalation: Escalation | None) -> AgentNode:

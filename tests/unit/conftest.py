@@ -39,6 +39,9 @@ class FakeConnections:
             node.on(lambda _argv: True)
         return self.nodes[settings.host]
 
+    def expect(self, hosts: int) -> None:
+        pass
+
     def drop(self, host: str) -> None:
         self.dropped.append(host)
 
