@@ -194,7 +194,6 @@ class Work:
 def execute(args: argparse.Namespace, work: Work) -> int:
     """Bring up the inventory's labs, run, and say where everything is; the exit code comes back."""
     from labctl import engine
-    from labctl.engine.shard import Note
 
     # What is loaded by now stays; and a run makes little that only the collector can free.
     gc.freeze()
@@ -202,9 +201,6 @@ def execute(args: argparse.Namespace, work: Work) -> int:
     bus = Bus()
     renderer: Any = common.console(args)
     bus.subscribe(renderer)
-    note = Note(work.options.shard) if work.options.shard else None
-    if note:
-        bus.subscribe(note)
     if args.junit_xml:
         from labctl.console.junit import Junit
 
@@ -225,8 +221,6 @@ def execute(args: argparse.Namespace, work: Work) -> int:
             inventory_sources=work.sources,
         )
     finally:
-        if note:
-            note.close()
         renderer.close()
     if args.output not in ("json", "yaml", "junit"):
         _farewell(result.run_dir, work.sources if labs else ())

@@ -73,6 +73,7 @@ def run(
         skip_tags=sorted(options.skip_tags),
         start_at_task=options.start_at_task,
         resumes=str(options.resume) if options.resume else None,
+        **({"shard": options.shard.record()} if options.shard else {}),
     )
     bus.emit(
         Kind.RUN_START,

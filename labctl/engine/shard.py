@@ -8,14 +8,10 @@ the same shard in every play. `localhost` is the controller itself: it belongs t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from labctl.engine.journal import write_json
-from labctl.events import Event, Kind
 from labctl.inventory import Host, Inventory
 from labctl.inventory.model import LOCALHOST
 
@@ -64,26 +60,3 @@ def divide(inventory: Inventory, index: int, of: int, limit: str | None = None) 
     digest = hashlib.sha256("\0".join(sorted(places)).encode()).hexdigest()[:16]
     others = frozenset(dealt).difference(own)
     return Shard(index, of, {name: places[name] for name in own}, others, len(places), digest)
-
-
-class Note:
-    """Subscriber that notes the shard in the run's run.json when the run begins. `close` when it has ended: the
-    journal has written the file anew then."""
-
-    def __init__(self, shard: Shard) -> None:
-        self._shard = shard
-        self._folder: Path | None = None
-
-    def __call__(self, event: Event) -> None:
-        if event.kind is Kind.RUN_START:
-            self._folder = Path(str(event.data["run_dir"]))
-            self.close()
-
-    def close(self) -> None:
-        if self._folder is None:
-            return
-        path = self._folder / "run.json"
-        try:
-            write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "shard": self._shard.record()})
-        except (OSError, ValueError):
-            return  # the disk is full: as the journal's own
