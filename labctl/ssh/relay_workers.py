@@ -15,7 +15,7 @@ import threading
 import zlib
 from typing import Literal
 
-from labctl.errors import ConnectionLost
+from labctl.errors import ConnectionLost, Unreachable
 from labctl.ssh.relay import RelayPipe, pair
 from labctl.ssh.settings import ConnectionSettings
 
@@ -42,28 +42,13 @@ class Workers:
     def open(self, settings: ConnectionSettings, line: str) -> RelayPipe | None:
         """Have a worker start a command line on a host. None where this machine runs no workers. Raises Unreachable
         and its children."""
-        worker = self._of(settings)
-        if worker is None:
-            return None
-        end, theirs = pair()
-        pipe = RelayPipe(end)
-        try:
-            with theirs:
-                worker.ask(("open", settings, line), theirs)
-            pipe.started()
-        except (BrokenPipeError, ConnectionResetError, EOFError):
-            pipe.close()
-            worker.dead = True
-            if not worker.proven:
+        for _ in range(2):
+            worker = self._of(settings)
+            if worker is None:
                 return None
-            raise ConnectionLost(
-                f"{settings.host}: labctl's process that holds the connection has ended"
-            ) from None
-        except BaseException:
-            pipe.close()
-            raise
-        worker.proven = True
-        return pipe
+            if pipe := worker.open(settings, line):
+                return pipe
+        raise ConnectionLost(f"{settings.host}: labctl's processes that hold its connection keep ending")
 
     def drop(self, settings: ConnectionSettings) -> None:
         """Close the transport to a host."""
@@ -117,6 +102,27 @@ class _Worker:
         data = pickle.dumps(request)
         with self._asking:
             socket.send_fds(self.control, [data], [end.fileno()] if end else [])
+
+    def open(self, settings: ConnectionSettings, line: str) -> RelayPipe | None:
+        """None where the worker has ended. Raises Unreachable and its children."""
+        try:
+            end, theirs = pair()
+        except OSError as error:
+            raise Unreachable(f"{settings.host}: no socket for its connection: {error.strerror}") from None
+        pipe = RelayPipe(end)
+        try:
+            with theirs:
+                self.ask(("open", settings, line), theirs)
+            pipe.started()
+        except (OSError, EOFError):
+            pipe.close()
+            self.dead = True
+            return None
+        except BaseException:
+            pipe.close()
+            raise
+        self.proven = True
+        return pipe
 
     def reap(self) -> None:
         try:
