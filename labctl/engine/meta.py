@@ -56,7 +56,7 @@ def _do(flow: Flow, step: Step, what: str, hosts: list[HostState]) -> None:
             for host in flow.scopes.everyone:
                 host.ended = host.ended or host.alive
         case "clear_host_errors":
-            for host in flow.scopes.everyone:
+            for host in [flow.run.host(name) for name in flow.scopes.matched]:  # in earlier plays, too
                 host.ended = host.ended or host.failed  # as in Ansible it is back in the next play
                 host.failed = host.unreachable = False
                 host.cleared += 1

@@ -535,3 +535,19 @@ def test_include_vars_ranks_above_play_vars(play):
             - {name: one, probe: "{{ v }}"}
         """)
     assert ran.value("one")["text"] == "more"
+
+
+def test_hosts_that_failed_in_an_earlier_play_are_brought_back_for_the_next(play):
+    ran = play("""
+        - hosts: all
+          gather_facts: false
+          tasks: [{name: one, probe: {fail_on: [b]}}]
+        - hosts: all
+          gather_facts: false
+          tasks: [{meta: clear_host_errors}, {name: two, probe: x}]
+        - hosts: all
+          gather_facts: false
+          tasks: [{name: three, probe: x}]
+    """)
+    assert ran.log == "one a ok\none b failed\ntwo a ok\nthree a ok\nthree b ok"
+    assert ran.result.exit_code == 0
