@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,22 @@ class _Running:
     since: float
     message: str = ""
     fraction: float | None = None
+
+
+class _Lines:
+    """Collects lines; `flush` prints them at once, since the status area is drawn anew for each print."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._show("\n".join(lines))
 
 
 class LiveConsole:
@@ -40,7 +57,8 @@ class LiveConsole:
         self._live = Live(
             get_renderable=self._status, console=self._console, refresh_per_second=6, transient=True
         )
-        self._plain = PlainConsole(self._line, verbosity=verbosity, colour=colour, width=self._console.width)
+        self._lines = _Lines(self._print)
+        self._plain = PlainConsole(self._lines, verbosity=verbosity, colour=colour, width=self._console.width)
         self._live.start()
 
     def __call__(self, event: Event) -> None:
@@ -48,14 +66,17 @@ class LiveConsole:
         if event.kind is not Kind.PROGRESS or event.host is None:
             self._plain(event)
 
+    def flush(self) -> None:
+        self._lines.flush()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._plain.close()
             self._live.stop()
 
-    def _line(self, line: str) -> None:
-        self._console.print(self._text.from_ansi(line), soft_wrap=True)
+    def _print(self, text: str) -> None:
+        self._console.print(self._text.from_ansi(text), soft_wrap=True)
 
     def _follow(self, event: Event) -> None:
         with self._lock:
