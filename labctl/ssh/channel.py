@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-import paramiko
+from labctl.ssh.libraries import paramiko
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
 PATIENCE = 2.0  # seconds for a goodbye

@@ -11,10 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-
 from labctl.errors import HostKeyMismatch
+from labctl.ssh.libraries import paramiko
 from labctl.ssh.settings import ConnectionSettings
 
 
@@ -58,8 +56,8 @@ def known_keys(path: Path, name: str) -> dict[str, paramiko.PKey]:
     hashed = [line for entry, line in lines.hashed if paramiko.HostKeys.hash_host(name, entry) == entry]
     for line in [*lines.plain.get(name, ()), *hashed]:
         try:
-            entry = HostKeyEntry.from_line(line)
-        except (InvalidHostKey, paramiko.SSHException):
+            entry = paramiko.hostkeys.HostKeyEntry.from_line(line)
+        except (paramiko.hostkeys.InvalidHostKey, paramiko.SSHException):
             continue  # as OpenSSH has it: a line that makes no sense says nothing
         if entry is not None and entry.key is not None:
             found.setdefault(entry.key.get_name(), entry.key)

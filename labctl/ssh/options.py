@@ -116,7 +116,7 @@ def _configured(name: str, file: str | None, _home: str) -> Mapping[str, str | l
 
 @lru_cache(maxsize=16)
 def _read(text: str) -> paramiko.SSHConfig:
-    import paramiko
+    from labctl.ssh.libraries import paramiko
 
     try:
         return paramiko.SSHConfig.from_text(text)

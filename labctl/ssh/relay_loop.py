@@ -15,9 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import paramiko
-
 from labctl.ssh.channel import ChannelPipe
+from labctl.ssh.libraries import paramiko
 from labctl.ssh.relay import ERRORS, OUTPUT, PIECE
 
 STUCK = 5.0  # seconds the loop may be with one host until that one's transport is closed

@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-import paramiko
-
 from labctl.errors import ConnectionLost, LabctlError
 from labctl.node.api import Completed, Output
 from labctl.ssh.collected import Collected, command_line, end_of, ready_mark
 from labctl.ssh.launch import Escalation
+from labctl.ssh.libraries import paramiko
 
 HELD_OPEN = 0.25  # seconds to wait for more output after the exit status: a daemon may hold the channel open
 QUIET = 15.0  # seconds without output until sshd is asked whether it lives, and again to answer

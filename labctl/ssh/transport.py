@@ -16,17 +16,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import yaml
-
-from labctl import lean
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys
+from labctl.ssh.libraries import fabric, paramiko
 from labctl.ssh.settings import ConnectionSettings
-
-# fabric brings a copy of PyYAML, and contexts for tests: a third of the time it takes to load.
-with lean.standing_in(unittest__mock={"Mock": object}, asyncio={}, invoke__vendor__yaml=vars(yaml)):
-    import fabric
-    import paramiko
 
 KEEPALIVE = 5  # seconds
 _READ_AHEAD = 64 * 1024  # bytes: two of SSH's largest packets
