@@ -148,7 +148,7 @@ class Accesses:
         play, then the command line."""
         raw = tuple(node.inherited(name) for name in _ALL_KEYWORDS)
         written = scope.written(_ALL_VARIABLES)
-        if written is None or any(isinstance(value, str) and "{" in value for value in raw):
+        if written is None or not all(map(_is_plain, raw)):
             return self._rendered(node, host, scope)
         key = (host, node.play, raw, written)
         if key not in self._written:
@@ -178,6 +178,11 @@ class Accesses:
         except ValueError:
             message = f"ansible_become must be true or false, not {describe(wanted)}"
             raise PlaybookError(message) from None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it has nothing to render."""
+    return "{" not in value if isinstance(value, str) else value is None or isinstance(value, int)
 
 
 def _texts(node: Keywords, names: Iterable[str], scope: Scope) -> dict[str, str | None]:
