@@ -40,7 +40,8 @@ class Scopes:
         self.prompted: dict[str, Any] = {}
         self._plans: dict[Keywords, Plan] = {}
         self._alive: dict[int, list[str]] = {}
-        self.found: dict[tuple[Keywords, str, str], Path] = {}  # the controller's files, by task, folder, name
+        # files of the controller, by task, folder and name
+        self.found: dict[tuple[Keywords, str, str], Path] = {}
         self._addresses: dict[str, dict[str, Any]] = {}
         self._own_magic: dict[str, dict[str, Any]] = {}
         self._roles = [role for role in play.static_roles() if not isinstance(role.parent, Role)]
