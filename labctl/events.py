@@ -20,7 +20,7 @@ class Kind(StrEnum):
     RUN_START = "run_start"  # playbook, inventory, run_dir, argv, check
     PLAY_START = "play_start"  # name, hosts
     TASK_START = "task_start"  # name, action, path (file:line), handler (bool), hosts
-    HOST_START = "host_start"  # a host began the current task
+    HOST_START = "host_start"  # a host began the current task; not told of what only computes
     OUTPUT = "output"  # stream ('stdout'|'stderr'), text: live output of a running command
     PROGRESS = "progress"  # message, fraction (0..1 or None): long work says where it is
     ITEM = "item"  # status, label, result, seconds, action: one turn of a loop ended

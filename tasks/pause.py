@@ -15,6 +15,7 @@ from typing import Any
 from labctl.task_types import Args, Context, arg
 
 ON_CONTROLLER = True
+WAITS = True
 
 
 @dataclass(kw_only=True)

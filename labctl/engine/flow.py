@@ -101,8 +101,7 @@ class Flow:
             self.run.history.progress.ended(known[index][0], task, step.label, outcome, status)
 
         throttle = settings.number(task, "throttle", first)
-        quick = task.task_type is None or task.task_type.on_controller
-        self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=quick)
+        self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=step.quick)
         self.after(step, acting, hosts)
 
     def _label(self, task: Task, host: HostState, frame: Frame) -> str:

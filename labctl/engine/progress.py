@@ -115,7 +115,9 @@ class Progress:
         stopped = status in _OUT
         kept, again = ({}, True) if stopped else _kept(task, outcome)
         head = self._heads.get((place, label)) or self._head(place, task, label)
-        own = {"host": begun.host, "turn": begun.turn, "stopped": stopped, "again": again, "outcome": kept}
+        own: dict[str, Any] = {"host": begun.host, "turn": begun.turn, "outcome": kept}
+        if stopped or again:
+            own |= {"stopped": stopped, "again": again}
         try:
             with self._lock:
                 self._stream.write(f"{head}{self._encode(vault.hide(own))[1:]}\n")

@@ -86,7 +86,7 @@ class Past:
             return
         for line in progress.lines(folder / progress.FILE):
             place = Place(line["play"], line["file"], line["digest"])
-            if line["stopped"]:
+            if line.get("stopped"):
                 self._known.add(place)
             else:
                 self._done[line["host"], place, line["turn"]] = line
@@ -140,7 +140,7 @@ class Past:
         if line is None:
             self._moved_on.add(begun.host)
             return None
-        return None if line["again"] else progress.restored(line["outcome"])
+        return None if line.get("again") else progress.restored(line["outcome"])
 
 
 class History:

@@ -95,6 +95,12 @@ class Step:
     checked: bool = False
 
     @cached_property
+    def quick(self) -> bool:
+        """Whether it computes and hardly waits."""
+        task_type = self.task.task_type
+        return task_type is None or (task_type.on_controller and not task_type.waits)
+
+    @cached_property
     def arguments(self) -> list[Argument] | None:
         """The task's arguments as written; None where only a host tells which there are, or of which task type."""
         task_type, given = self.task.task_type, self.task.args

@@ -43,7 +43,8 @@ class HostTask:
 
     def __call__(self) -> Outcome:
         began = time.monotonic()
-        self._emit(Kind.HOST_START)
+        if not self.step.quick:
+            self._emit(Kind.HOST_START)
         self._perform()
         while self.task.inherited("debugger") and debugger.again(
             self.task, self._scope, self.outcome, self.state.name, self.run

@@ -27,7 +27,8 @@ VARIABLE = "_variable_params"  # Ansible's name for `args: "{{ a_mapping }}"`
 
 @dataclass(frozen=True)
 class TaskType:
-    """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert). `run_once`: it
+    """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert); `waits`: it takes
+    its time there all the same (pause). `run_once`: it
     runs for the first host only, as it is for all of them (add_host). `detaches`: all it does is one command,
     which under `async` becomes a process of its own on the node. `expression`: the template that will name the
     task type this one stands for."""
@@ -43,6 +44,7 @@ class TaskType:
     run_once: bool = False
     expression: Text | None = None
     detaches: bool = False
+    waits: bool = False
 
     @property
     def free_form(self) -> str | None:
@@ -154,6 +156,7 @@ def load(path: Path) -> TaskType:
         parameters=parameters,
         on_controller=bool(getattr(module, "ON_CONTROLLER", False)),
         detaches=bool(getattr(module, "DETACHES", False)),
+        waits=bool(getattr(module, "WAITS", False)),
         run_once=bool(getattr(module, "RUN_ONCE", False)),
         aliases=aliases,
     )
