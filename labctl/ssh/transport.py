@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
@@ -236,19 +235,12 @@ def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
         connect["key_filename"] = keys
     if settings.password is not None:
         connect["password"] = settings.password
+    # ~/.ssh/config is in the settings already, and fabric's own files are not read
+    config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
     name, port = (settings.key_alias, 22) if settings.key_alias else (settings.address, settings.port)
-    connection = fabric.Connection(
-        name, user=settings.user, port=port, config=_config(), connect_kwargs=connect
-    )
+    connection = fabric.Connection(name, user=settings.user, port=port, config=config, connect_kwargs=connect)
     hostkeys.configure(connection.client, settings)
     return connection
-
-
-@cache
-def _config() -> fabric.Config:
-    """fabric's own configuration, read by all connections: ~/.ssh/config is in their settings already, and fabric's
-    files are not read."""
-    return fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
 
 
 def _worth_repeating(error: Exception) -> bool:

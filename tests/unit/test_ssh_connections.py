@@ -212,6 +212,13 @@ class TestNode:
             for one in pools:
                 one.close()
 
+    def test_connections_share_no_configuration(self, sshd):
+        """fabric writes into it while it is read: two threads that share one find keys missing."""
+        one, two = (transport.Session(sshd.settings()) for _ in range(2))
+        assert one.client.config is not two.client.config
+        one.close()
+        two.close()
+
     def test_ciphers_and_nodelay(self, sshd):
         session = transport.Session(sshd.settings())
         try:
