@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from labctl.console.out import Lines
 from labctl.console.plain import PlainConsole
 from labctl.console.text import clean, duration
 from labctl.events import Event, Kind
@@ -21,22 +21,6 @@ class _Running:
     since: float
     message: str = ""
     fraction: float | None = None
-
-
-class _Lines:
-    """Collects lines; `flush` prints them at once, since the status area is drawn anew for each print."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        self._show = show
-        self._lines: list[str] = []
-
-    def __call__(self, line: str) -> None:
-        self._lines.append(line)
-
-    def flush(self) -> None:
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._show("\n".join(lines))
 
 
 class LiveConsole:
@@ -57,7 +41,7 @@ class LiveConsole:
         self._live = Live(
             get_renderable=self._status, console=self._console, refresh_per_second=6, transient=True
         )
-        self._lines = _Lines(self._print)
+        self._lines = Lines(self._print)  # each print draws the status area anew
         self._plain = PlainConsole(self._lines, verbosity=verbosity, colour=colour, width=self._console.width)
         self._live.start()
 

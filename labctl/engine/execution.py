@@ -58,12 +58,9 @@ class Execution:
         if wanted is not None:
             context.deadline = self._deadline(None if task_type.detaches else wanted.limit)
             return background.run(wanted, task_type, args, context, self.run.jobs)
-        watch = self.run.watchdog.watch(context.deadline, [context.host])
-        try:
+        with self.run.watchdog.watching(context.deadline, [context.host]):
             result = driver.execute(task_type, args, context)
             context.end_output()
-        finally:
-            self.run.watchdog.forget(watch)
         outcome.lasting = outcome.lasting or context.lasting
         if not self.run.options.check or task_type.on_controller:
             return result

@@ -42,7 +42,6 @@ class Flow:
         self.run = run
         self.pool = pool or run.pool
         self.play = play
-        self.play_name = play.title()
         self.scopes = scopes
         self.batch = list(batch)
         self.handlers = Handlers(play)
@@ -273,7 +272,7 @@ class Flow:
     # events
 
     def emit(self, kind: Kind, **data: Any) -> None:
-        self.run.bus.emit(kind, play=self.play_name, **data)
+        self.run.bus.emit(kind, play=self.scopes.play_name, **data)
 
     def warn(self, message: str, mark: Mark | None = None) -> None:
         self.emit(Kind.WARNING, message=message, mark=str(mark) if mark else None)

@@ -74,7 +74,7 @@ class Result:
         if no_log:
             kept = ("changed", "failed", "unreachable", "skipped", "attempts")
             return {"censored": CENSORED, **{key: values[key] for key in kept if key in values}}
-        return {key: value for key, value in values.items() if str(key)[:9] != "_ansible_"}
+        return {key: value for key, value in values.items() if not str(key).startswith("_ansible_")}
 
 
 def _with_lines(values: dict[str, Any], name: str) -> None:

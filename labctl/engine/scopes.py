@@ -114,7 +114,7 @@ class Scopes:
             "ansible_run_tags": sorted(options.tags) or ["all"],
             "ansible_skip_tags": sorted(options.skip_tags),
             "ansible_config_file": str(config) if config else None,
-            "ansible_play_name": self.play.title(),
+            "ansible_play_name": self.play_name,
             "ansible_inventory_sources": [_place(source) for source in run.inventory_sources],
             "ansible_playbook_python": sys.executable,
             "ansible_version": {"full": "2.19.0", "major": 2, "minor": 19, "revision": 0, "string": "2.19.0"},

@@ -136,12 +136,12 @@ def defaults(options: RunOptions) -> dict[str, Any]:
 
 
 class Accesses:
-    """How each host is reached. What follows from the same variables and keywords is worked out once."""
+    """How each host is reached. What follows from the same variables and keywords is worked out once,
+    unless they have templates."""
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._known: dict[tuple[str, str], Access] = {}
-        self._written: dict[tuple[Any, ...], Access] = {}
+        self._known: dict[tuple[Any, ...], Access] = {}
 
     def to(self, node: Keywords, host: str, scope: Scope) -> Access:
         """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
@@ -151,23 +151,19 @@ class Accesses:
         if written is None or not all(map(_is_plain, raw)):
             return self._rendered(node, host, scope)
         key = (host, node.play, raw, written)
-        if key not in self._written:
-            self._written[key] = self._rendered(node, host, scope)
-        return self._written[key]
+        if key not in self._known:
+            self._known[key] = self._rendered(node, host, scope)
+        return self._known[key]
 
     def _rendered(self, node: Keywords, host: str, scope: Scope) -> Access:
         variables = scope.among(_VARIABLES)
         keywords = _texts(node, _NAMED, scope)
-        if become := self._becomes(node, scope, variables):
-            variables |= scope.among(_BECOME_VARIABLES)
-            keywords |= {"become": "yes", **_texts(node, _BECOME_KEYWORDS, scope)}
-        key = (host, repr((variables, keywords, node.play.dir)))
-        found = self._known.get(key)
-        if found is None:
-            settings = _connection(node, host, variables, keywords, self._options)
-            user = _become(node, variables, keywords, self._options) if become else None
-            found = self._known[key] = Access(settings, user)
-        return found
+        settings = _connection(node, host, variables, keywords, self._options)
+        if not self._becomes(node, scope, variables):
+            return Access(settings, None)
+        variables |= scope.among(_BECOME_VARIABLES)
+        keywords |= _texts(node, _BECOME_KEYWORDS, scope)
+        return Access(settings, _become(node, variables, keywords, self._options))
 
     def _becomes(self, node: Keywords, scope: Scope, variables: Mapping[str, Any]) -> bool:
         wanted = variables.get("ansible_become")

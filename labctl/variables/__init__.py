@@ -2,7 +2,7 @@
 
 from labctl.variables.loops import loop_items
 from labctl.variables.omit import OMIT
-from labctl.variables.precedence import Plan, precedence_layers
+from labctl.variables.precedence import Plan
 from labctl.variables.scope import Late, Scope
 from labctl.variables.sources import load_vars_file, load_vars_files, parse_extra_vars
 from labctl.variables.templar import Templar, is_template
@@ -21,6 +21,5 @@ __all__ = [
     "load_vars_files",
     "loop_items",
     "parse_extra_vars",
-    "precedence_layers",
     "shown",
 ]

@@ -53,26 +53,20 @@ ORDER = (
 )
 
 
-def precedence_layers(**parts: Unpack[Parts]) -> list[Layer]:
-    """The layers of a `Scope`, low to high. Empty layers are left out."""
-    return [layer for _rank, layer in ranked_layers(**parts)]
-
-
 class Plan:
-    """The layers that are the same for all hosts, with places for those that each host has its own."""
+    """The layers of a `Scope`, low to high, empty ones left out: those that are the same for all hosts, with places
+    for those that each host has its own."""
 
     def __init__(self, own: frozenset[str], **parts: Unpack[Parts]) -> None:
         """`own`: the parts that are a host's own, each a layer or a sequence of layers."""
         self._places: list[tuple[str, Layer]] = []
         for name, _rank in ORDER:
-            part = cast("Mapping[str, Layer | Sequence[Layer] | None]", parts).get(name) or ()
-            layers = part if isinstance(part, list | tuple) else [part]
-            self._places += [("", cast("Layer", layer)) for layer in layers if layer]
+            self._places += [("", layer) for layer in _layers_of(name, parts)]
             if name in own:
                 self._places.append((name, {}))
 
     def layers(self, own: Mapping[str, Layer | Sequence[Layer] | None]) -> list[Layer]:
-        """As `precedence_layers`. A host's own part stands above the common one of its rank."""
+        """A host's own part stands above the common one of its rank."""
         found: list[Layer] = []
         for name, layer in self._places:
             if not name:
@@ -86,12 +80,11 @@ class Plan:
 
 
 def ranked_layers(**parts: Unpack[Parts]) -> list[tuple[str, Layer]]:
-    """The same, each with its rank in words."""
-    found: list[tuple[str, Layer]] = []
-    for name, rank in ORDER:
-        part = cast("Mapping[str, Layer | Sequence[Layer] | None]", parts).get(name)
-        if not part:
-            continue
-        layers = part if isinstance(part, list | tuple) else [part]
-        found += [(rank, cast("Layer", layer)) for layer in layers if layer]
-    return found
+    """The layers low to high, each with its rank in words. Empty layers are left out."""
+    return [(rank, layer) for name, rank in ORDER for layer in _layers_of(name, parts)]
+
+
+def _layers_of(name: str, parts: Parts) -> list[Layer]:
+    part = cast("Mapping[str, Layer | Sequence[Layer] | None]", parts).get(name) or ()
+    layers = part if isinstance(part, list | tuple) else [part]
+    return [cast("Layer", layer) for layer in layers if layer]

@@ -11,7 +11,7 @@ import pytest
 
 from labctl import yaml
 from labctl.errors import LabctlError, Mark, UndefinedVariable, UnknownValue, VariableError
-from labctl.variables import OMIT, Scope, Templar, Unknown, contains_unknown, precedence_layers, shown
+from labctl.variables import OMIT, Plan, Scope, Templar, Unknown, contains_unknown, shown
 from labctl.vault import encrypt
 from labctl.yaml import Text
 
@@ -417,6 +417,10 @@ class TestProblems:
         )
         with pytest.raises(VariableError, match="no Jinja2 option 'trim'"):
             scope().template("#jinja2: trim: true\n")
+
+
+def precedence_layers(**parts):
+    return Plan(frozenset(), **parts).layers({})
 
 
 def test_precedence_goes_from_role_defaults_to_magic():
