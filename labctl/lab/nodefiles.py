@@ -78,6 +78,8 @@ delay = seconds(words[0] if words else "+1") if name == "shutdown" else 0
 if len(words) > 1 and shutil.which("wall"):
     subprocess.run(["wall", " ".join(words[1:])], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 sys.stdout.flush()
+# The terminal goes with this process: its hang-up must not reach the child before that has left the session.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 if os.fork():
     os._exit(0)
 os.setsid()
