@@ -68,20 +68,7 @@ class Containerd:
         restore: Mapping[str, Checkpoint] | None = None,
         serve: bool = True,
     ) -> PodStatus:
-        supported(pod)
-        chosen = [c for c in pod.containers if only is None or c.name in only]
-        restore = restore or {}
-        plan = {
-            "pod": pod.name,
-            "hash": spec_hash(pod),
-            "address": pod.address,
-            "serve": serve,
-            "expires": None,
-            "empty": [v.name for v in pod.volumes if not v.claim and not v.host_path],
-            "claims": [self._claim(v.claim, node) for v in pod.volumes if v.claim],
-            "unpack": None,
-            "containers": [self._container(pod, c, node, env or {}, restore.get(c.name)) for c in chosen],
-        }
+        plan = self.plan(pod, node, only=only, env=env, restore=restore, serve=serve)
         if restore:
             folder = next(iter(restore.values())).path.rsplit("/", 1)[0]
             plan["unpack"] = f"{folder}/{VOLUMES}"
@@ -220,6 +207,32 @@ class Containerd:
         if pod.claim is None:
             raise PodError(f"pod {pod.name} has no persistentVolumeClaim to keep its state on", pod=pod.name)
         return self._claim(pod.claim, node)
+
+    def plan(
+        self,
+        pod: Pod,
+        node: str,
+        *,
+        only: Collection[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        restore: Mapping[str, Checkpoint] | None = None,
+        serve: bool = True,
+    ) -> dict[str, Any]:
+        """What `pods.apply` on the node is told, for `apply` and for functions that make a pod themselves."""
+        supported(pod)
+        chosen = [c for c in pod.containers if only is None or c.name in only]
+        restored = restore or {}
+        return {
+            "pod": pod.name,
+            "hash": spec_hash(pod),
+            "address": pod.address,
+            "serve": serve,
+            "expires": None,
+            "empty": [v.name for v in pod.volumes if not v.claim and not v.host_path],
+            "claims": [self._claim(v.claim, node) for v in pod.volumes if v.claim],
+            "unpack": None,
+            "containers": [self._container(pod, c, node, env or {}, restored.get(c.name)) for c in chosen],
+        }
 
     # ------------------------------------------------------------ asking a node
 
