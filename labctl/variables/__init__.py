@@ -3,6 +3,7 @@
 from labctl.variables.loops import loop_items
 from labctl.variables.omit import OMIT
 from labctl.variables.precedence import Plan
+from labctl.variables.ready import ReadyScope, Waits
 from labctl.variables.scope import Late, Scope
 from labctl.variables.sources import load_vars_file, load_vars_files, parse_extra_vars
 from labctl.variables.templar import Templar, is_template
@@ -12,9 +13,11 @@ __all__ = [
     "OMIT",
     "Late",
     "Plan",
+    "ReadyScope",
     "Scope",
     "Templar",
     "Unknown",
+    "Waits",
     "contains_unknown",
     "is_template",
     "load_vars_file",

@@ -21,6 +21,7 @@ from labctl.variables.lazy import plain
 from labctl.variables.lexing import BackslashLexer, backslashes
 from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
+from labctl.variables.waiting import may_wait
 
 TEMPLATE = "<template>"
 _BITWISE = frozenset({"__and__", "__lshift__", "__or__", "__rshift__", "__xor__"})
@@ -121,6 +122,16 @@ def _locals(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 class Template(jinja2.Template):
+    """`waits`: rendering it may take its time (`labctl.variables.waiting`)."""
+
+    waits: bool
+
+    @classmethod
+    def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Any:
+        template: Any = super()._from_namespace(environment, namespace, globals)
+        template.waits = namespace["waits"]
+        return template
+
     def new_context(
         self,
         vars: Any = None,
@@ -135,6 +146,10 @@ class Template(jinja2.Template):
 class _CodeGenerator(NativeCodeGenerator):
     """Only literals are computed when a template is compiled: filters such as `random` are not pure.
     A literal that holds a template stays recognisable: lookups and conditions render it."""
+
+    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
+        super().visit_Template(node, frame)
+        self.writeline(f"waits = {may_wait(node, self.environment)!r}")
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
         value = node.as_const(frame.eval_ctx)

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jinja2
 from jinja2.utils import missing
 
 from labctl.errors import Mark, UndefinedVariable, VariableError, did_you_mean
 from labctl.variables.environment import Source, embedding
 from labctl.variables.header import split_header
+from labctl.variables.joined import Joined
 from labctl.variables.lazy import LazyDict, LazyList, plain
 from labctl.variables.omit import OMIT
 from labctl.variables.problems import place, translate
@@ -144,7 +146,7 @@ class Scope(Source, Mapping[str, Any]):
             self._refuse_cycle(value, label)
         self._active[id(value)] = label
         try:
-            found = self.templar.run(self.templar.text(value), self)
+            found = self._run(self.templar.text(value))
             return _owned(found, label, value.mark) if type(found) is Undefined else found
         except UndefinedUse as error:
             return _owned(error.undefined, label, place(error, value.mark))
@@ -194,7 +196,7 @@ class Scope(Source, Mapping[str, Any]):
         if value.vault or value.unsafe or not is_template(value):
             return self._resolve_text(value, "")
         try:
-            found = self.templar.run(self.templar.text(value), self)
+            found = self._run(self.templar.text(value))
             return plain(found, keep_unknown=keep_unknown)
         except Exception as error:
             raise self._problem(error, mark) from None
@@ -209,7 +211,7 @@ class Scope(Source, Mapping[str, Any]):
                 template = self.templar.variant(options).compile_text(body)
             else:
                 template = self.templar.file(str(text))
-            return self.templar.run_text(template, self)
+            return self._run_text(template)
         except Exception as error:
             raise self._problem(error, at) from None
 
@@ -219,7 +221,7 @@ class Scope(Source, Mapping[str, Any]):
         try:
             body, options = split_header(str(text))
             environment = self.templar.variant(options) if options else self.templar.environment
-            return plain(self.templar.run(environment.compile_text(body), self))
+            return plain(self._run(environment.compile_text(body)))
         except Exception as error:
             raise self._problem(error, at) from None
 
@@ -227,7 +229,7 @@ class Scope(Source, Mapping[str, Any]):
         """The value of a bare expression (`n == 5`), as plain data."""
         at = mark_of(expression, mark)
         try:
-            return plain(self.templar.run(self.templar.expression(str(expression)), self))
+            return plain(self._run(self.templar.expression(str(expression))))
         except Exception as error:
             raise self._problem(error, at) from None
 
@@ -272,6 +274,14 @@ class Scope(Source, Mapping[str, Any]):
                 return self._indirect(found.strip(), found.mark or at)
             return self._evaluate_condition(found, found.mark or at), found.mark or at
         return self.render(Text(expression, at)), at
+
+    # All of a scope's templates go through these two.
+
+    def _run_text(self, template: jinja2.Template) -> str:
+        return self.templar.run_text(template, self)
+
+    def _run(self, template: jinja2.Template | Joined) -> Any:
+        return self.templar.run(template, self)
 
     def _plain(self, value: Any, mark: Mark | None, *, keep_unknown: bool = False) -> Any:
         try:

@@ -9,12 +9,23 @@ from types import GeneratorType
 from typing import Any, cast
 
 import jinja2
+from jinja2.utils import missing
 
 from labctl import vault
 from labctl.errors import Mark
 from labctl.variables import filters, lookups, tests
 from labctl.variables.embedded import Decrypted
-from labctl.variables.environment import Context, Environment, Names, Source, concat, current, guard, text
+from labctl.variables.environment import (
+    Context,
+    Environment,
+    Names,
+    Source,
+    concat,
+    current,
+    guard,
+    text,
+)
+from labctl.variables.joined import Joined
 from labctl.variables.lookups.values import Lookup
 from labctl.variables.omit import OMIT
 from labctl.variables.plugins import Plugins
@@ -39,7 +50,7 @@ def is_whole_template(value: str) -> bool:
     return text.startswith(("{{", "{%", "{#")) and text.endswith(("}}", "%}", "#}"))
 
 
-def _ended(value: Any, template: jinja2.Template) -> Any:
+def _ended(value: Any, template: jinja2.Template | Joined) -> Any:
     """A text with as many newlines at its end as its template had."""
     wanted = getattr(template, "newlines", 0)
     if not wanted or not isinstance(value, str):
@@ -70,7 +81,7 @@ class Templar:
         self._tests = {**tests.TESTS, **(extra_tests or {})}
         self._adding = threading.Lock()
         self.environment = self._environment()
-        self._texts: dict[str, jinja2.Template] = {}
+        self._texts: dict[str, jinja2.Template | Joined] = {}
         self._files: dict[str, jinja2.Template] = {}
         self._expressions: dict[str, jinja2.Template] = {}
         self._variants: dict[tuple[tuple[str, Any], ...], Environment] = {}
@@ -140,11 +151,12 @@ class Templar:
     def decrypt(self, value: Text) -> str:
         return Decrypted(self._decrypt(value) if self._decrypt else vault.current().text(value, value.mark))
 
-    def text(self, source: str) -> jinja2.Template:
+    def text(self, source: str) -> jinja2.Template | Joined:
         """The compiled template of a value. Raises jinja2 errors."""
         found = self._texts.get(source)
         if found is None:
-            found = self._texts[source] = self.environment.compile_text(source, escaped=True)
+            found = Joined.of(source, self.environment) or self.environment.compile_text(source, escaped=True)
+            self._texts[source] = found
         return found
 
     def file(self, source: str) -> jinja2.Template:
@@ -191,9 +203,13 @@ class Templar:
             value = value.get(name) if isinstance(value, dict) else None
         return value
 
-    def run(self, template: jinja2.Template, source: Source) -> Any:
+    def run(self, template: jinja2.Template | Joined, source: Source) -> Any:
         """The template's native value, not yet plain. Raises whatever the template raises."""
-        return self._run(template, source, concat)
+        if type(template) is Joined:
+            if (found := template.value(source)) is not missing:
+                return _ended(found, template)
+            template = template.whole
+        return self._run(cast("jinja2.Template", template), source, concat)
 
     def run_text(self, template: jinja2.Template, source: Source) -> str:
         """The template's output as text."""
