@@ -7,8 +7,6 @@ server longer than a second.
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import Any, Callable, Dict, List
 
 from labctl.node.functions import facts_distribution as distribution
 from labctl.node.functions import facts_hardware as hardware
@@ -19,7 +17,13 @@ from labctl.node.functions import facts_network as networks
 from labctl.node.functions import facts_runtime as containers
 from labctl.node.functions import facts_system as system
 from labctl.node.functions import facts_virtual as virtual
-from labctl.node.functions.facts_text import Facts, Programs
+from labctl.node.functions.facts_text import Programs
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List
+
+    from labctl.node.functions.facts_text import Facts
 
 _LVM = ["--noheadings", "--nosuffix", "--units", "g", "--separator", ","]
 
@@ -61,7 +65,7 @@ def gather(
         "lsb": lambda: system.lsb(programs),
         "caps": lambda: system.caps(programs),
         "systemd": lambda: managers.systemd(programs),
-        **{name: partial(dict, known) for name, known in storage.items()},
+        **{name: known.copy for name, known in storage.items()},
     }
     facts: Facts = {}
     try:

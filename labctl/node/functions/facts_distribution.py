@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import Dict, Optional
 
-from labctl.node.functions.facts_text import Facts, lines, text
+from labctl.node.functions.facts_text import digits, lines, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Dict, Optional
+
+    from labctl.node.functions.facts_text import Facts
 
 # os-release's ID to the name of the distribution, and the file Ansible reads it from.
 _NAMES = {
@@ -100,7 +104,15 @@ def os_release(root: str = "/") -> Dict[str, str]:
     """os-release's fields."""
     found = lines(os.path.join(root, "etc/os-release")) or lines(os.path.join(root, "usr/lib/os-release"))
     pairs = [line.split("=", 1) for line in found if "=" in line and not line.startswith("#")]
-    return {key: re.sub(r"\\(.)", r"\1", value.strip().strip("\"'")) for key, value in pairs}
+    return {key: _unquoted(value.strip().strip("\"'")) for key, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    if "\\" not in value:
+        return value
+    import re
+
+    return re.sub(r"\\(.)", r"\1", value)
 
 
 def distribution(root: str = "/") -> Facts:
@@ -112,10 +124,11 @@ def distribution(root: str = "/") -> Facts:
     family = _FAMILY_OF.get(name) or _family(release) or name
     facts: Facts = {}
     if identifier in ("debian", "raspbian"):
-        exact = re.match(r"(\d+)\.(\d+)", text(os.path.join(root, "etc/debian_version")))
-        if exact:
-            facts["distribution_minor_version"] = exact.group(2)
-            version = exact.group(0)
+        major, _, rest = text(os.path.join(root, "etc/debian_version")).partition(".")
+        minor = digits(rest)
+        if minor and major.isdigit():
+            facts["distribution_minor_version"] = minor
+            version = "%s.%s" % (major, minor)
     elif identifier == "centos":
         version = _exact(root) or version
     elif identifier == "alpine":
@@ -154,11 +167,14 @@ def _family(release: Dict[str, str]) -> Optional[str]:
 
 
 def _exact(root: str) -> Optional[str]:
+    import re
+
     found = re.search(r"\d+\.\d+", text(os.path.join(root, "etc/redhat-release")))
     return found.group(0) if found else None
 
 
 def _codename(release: Dict[str, str]) -> Optional[str]:
     """The name in brackets: 'Rocky Linux 9.3 (Blue Onyx)'."""
-    found = re.search(r"\(([^)]+)\)", release.get("VERSION", "") or release.get("PRETTY_NAME", ""))
-    return found.group(1) if found else None
+    _, _, rest = (release.get("VERSION", "") or release.get("PRETTY_NAME", "")).partition("(")
+    name, bracket, _ = rest.partition(")")
+    return name if name and bracket else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
-from typing import Any, Dict, List, Optional
 
-from labctl.node.functions.facts_text import Facts, Programs, content, human, lines, text
+from labctl.node.functions.facts_text import content, entries, human, lines, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from labctl.node.functions.facts_text import Facts, Programs
+
+    Links = Dict[str, Dict[str, List[str]]]
 
 _FORMS = [
     "Unknown",
@@ -154,19 +159,18 @@ def uptime() -> Facts:
     return {"uptime_seconds": int(float(text("/proc/uptime", "0").split()[0]))}
 
 
-Links = Dict[str, Dict[str, List[str]]]
-
-
 def _links() -> Links:
     """What /dev/disk calls each device, and which devices are built on it: {"ids": {"sda": ["ata-…"]}, …}."""
     found: Links = {"ids": {}, "uuids": {}, "labels": {}, "masters": {}}
     for kind, folder in (("ids", "by-id"), ("uuids", "by-uuid"), ("labels", "by-label")):
-        for path in sorted(glob.glob("/dev/disk/%s/*" % folder)):
+        for entry in sorted(entries("/dev/disk/" + folder)):
+            path = "/dev/disk/%s/%s" % (folder, entry)
             if os.path.islink(path):
                 device = os.path.basename(os.readlink(path))
-                found[kind].setdefault(device, []).append(os.path.basename(path))
-    for path in sorted(glob.glob("/sys/block/*/slaves/*")):
-        found["masters"].setdefault(path.split("/")[5], []).append(path.split("/")[3])
+                found[kind].setdefault(device, []).append(entry)
+    for device in sorted(entries("/sys/block")):
+        for slave in sorted(entries("/sys/block/%s/slaves" % device)):
+            found["masters"].setdefault(slave, []).append(device)
     return found
 
 
@@ -188,7 +192,7 @@ def devices() -> Facts:
         folder = "/sys/block/" + name
         size = int(content(folder + "/queue/logical_block_size") or 512)
         sectors = int(content(folder + "/size") or 0) * 512 // size
-        scheduler = re.search(r"\[(.*)\]", text(folder + "/queue/scheduler"))
+        _, _, scheduler = text(folder + "/queue/scheduler").partition("[")
         discard = content(folder + "/queue/discard_granularity")
         device: Facts = {
             "virtual": 1,
@@ -201,7 +205,7 @@ def devices() -> Facts:
             "support_discard": "0" if content(folder + "/queue/discard_max_hw_bytes") == "0" else discard,
             "partitions": _partitions(folder, name, links),
             "rotational": content(folder + "/queue/rotational"),
-            "scheduler_mode": scheduler.group(1) if scheduler else "",
+            "scheduler_mode": scheduler.rpartition("]")[0],
             "sectorsize": str(size),
             "sectors": sectors,
             "size": human(sectors * size),
@@ -218,10 +222,16 @@ def devices() -> Facts:
     return {"devices": found, "device_links": links}
 
 
+def _is_partition(name: str, disk: str) -> bool:
+    """sda1 of sda, nvme0n1p1 of nvme0n1."""
+    rest = name[len(disk) :]
+    return name.startswith(disk) and rest[rest.startswith("p") :].isdigit()
+
+
 def _partitions(folder: str, disk: str, links: Links) -> Facts:
     found: Facts = {}
     for entry in os.listdir(folder):
-        if not re.match(re.escape(disk) + r"p?\d+$", entry):
+        if not _is_partition(entry, disk):
             continue
         base = "%s/%s" % (folder, entry)
         size = int(content(base + "/queue/logical_block_size") or 512)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import configparser
-import glob
-import json
 import os
-import subprocess
-from typing import Any, Dict, List, Tuple
 
-from labctl.node.functions.facts_text import Facts
+from labctl.node.functions.facts_text import entries
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
+
+    from labctl.node.functions.facts_text import Facts
 
 
 def local(folder: str, timeout: float, warnings: List[str]) -> Facts:
     """`local`: by the file's name. An executable prints JSON or INI, others hold it."""
     found: Facts = {}
-    for path in sorted(glob.glob(glob.escape(folder) + "/*.fact")):
-        name = os.path.basename(path).replace(".fact", "")
+    for entry in sorted(entries(folder)):
+        if not entry.endswith(".fact"):
+            continue
+        name, path = entry.replace(".fact", ""), "%s/%s" % (folder, entry)
         found[name], wrong = _one(path, timeout)
         if wrong:
             warnings.append(wrong)
@@ -24,6 +27,8 @@ def local(folder: str, timeout: float, warnings: List[str]) -> Facts:
 
 
 def _one(path: str, timeout: float) -> Tuple[Any, str]:
+    import subprocess
+
     try:
         executable = os.stat(path).st_mode & 0o100
     except OSError as error:
@@ -65,6 +70,9 @@ def _one(path: str, timeout: float) -> Tuple[Any, str]:
 
 
 def _parsed(path: str, text: str) -> Tuple[Any, str]:
+    import configparser
+    import json
+
     try:
         return json.loads(text), ""
     except ValueError:

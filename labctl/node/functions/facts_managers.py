@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import Optional
 
-from labctl.node.functions.facts_text import Facts, Programs, program, text
+from labctl.node.functions.facts_text import digits, program, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from labctl.node.functions.facts_text import Facts, Programs
 
 _INIT = {"procd": "openwrt_init", "runit-init": "runit", "svscan": "svc", "openrc-init": "openrc"}
 _MANAGERS = (
@@ -69,5 +73,6 @@ def service_mgr() -> Facts:
 
 def systemd(programs: Programs) -> Facts:
     said = programs.said("systemctl")
-    found = re.match(r"systemd (\d+).*\n(.*)", said[1]) if said else None
-    return {"systemd": {"version": int(found.group(1)), "features": found.group(2)}} if found else {}
+    told = said[1].split("\n") if said else []
+    version = digits(told[0][len("systemd ") :]) if told and told[0].startswith("systemd ") else ""
+    return {"systemd": {"version": int(version), "features": told[1]}} if version and told[1:] else {}

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
-import threading
 import time
-from typing import Any, Dict, List
 
-from labctl.node.functions.facts_text import Facts, lines
+from labctl.node.functions.facts_text import Aside, lines
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from labctl.node.functions.facts_text import Facts
 
 
 def unescape(field: str) -> str:
+    """A field of /proc/mounts, where a space is written '\\040'."""
+    if "\\" not in field:
+        return field
+    import re
+
     return re.sub(r"\\(\d{3})", lambda octal: chr(int(octal.group(1), 8)), field)
 
 
@@ -28,18 +36,16 @@ def mounts(timeout: float, missing: Dict[str, str]) -> Facts:
         device, where, kind, options = fields[:4]
         if (not device.startswith(("/", "\\")) and ":/" not in device) or kind == "none":
             continue
-        if where in bound and not re.search(r"(^|,)r?bind(,|$)", options):
+        if where in bound and not {"bind", "rbind"} & set(options.split(",")):
             options += ",bind"
         mount: Facts = {"mount": where, "device": device, "fstype": kind, "options": options}
         mount.update(dump=int(fields[4]), passno=int(fields[5]))
         found = [one for one in found if one["mount"] != where]
         found.append(mount)
-        thread = threading.Thread(target=measure, args=(mount,), daemon=True)
-        threads.append((mount, thread))
-        thread.start()
+        threads.append((mount, Aside(measure, mount)))
     until = time.monotonic() + timeout
     for mount, thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
+        thread.wait(until - time.monotonic())
         if "size_total" in mount:
             mount["uuid"] = uuids.get(os.path.basename(os.path.realpath(mount["device"])), "N/A")
             continue

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import glob
+import _socket as socket
 import os
-import re
-import socket
 import struct
-from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from labctl.node.functions.facts_text import Facts, Programs, content, program, text
+from labctl.node.functions.facts_text import content, digits, entries, program, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+    from labctl.node.functions.facts_text import Facts, Programs
+
+    Attributes = Dict[int, bytes]
 
 _TYPES = {"1": "ether", "32": "infiniband", "512": "ppp", "772": "loopback", "65534": "tunnel"}
 _SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
@@ -17,8 +22,6 @@ _SECONDARY = 0x01
 _LOCAL_TABLE = 255
 _ROUTE_LOCAL = 2
 _ASKED: Dict[int, str] = {socket.AF_INET: "8.8.8.8", socket.AF_INET6: "2404:6800:400a:800::1012"}
-
-Attributes = Dict[int, bytes]
 
 
 def network(programs: Programs) -> Facts:
@@ -50,7 +53,7 @@ def ask(programs: Programs) -> None:
 
 
 def _interfaces() -> List[str]:
-    return [os.path.basename(path) for path in glob.glob("/sys/class/net/*") if os.path.isdir(path)]
+    return [name for name in entries("/sys/class/net") if os.path.isdir("/sys/class/net/" + name)]
 
 
 def _link(name: str) -> Facts:
@@ -67,7 +70,7 @@ def _link(name: str) -> Facts:
     link["type"] = _TYPES.get(text(base + "type"), "unknown")
     if os.path.isdir(base + "bridge"):
         link["type"] = "bridge"
-        link["interfaces"] = [os.path.basename(path) for path in glob.glob(base + "brif/*")]
+        link["interfaces"] = entries(base + "brif")
         link["id"] = text(base + "bridge/bridge_id")
         link["stp"] = text(base + "bridge/stp_state") == "1"
     if os.path.isdir(base + "bonding"):
@@ -123,13 +126,20 @@ def _ethtool(programs: Programs, name: str, link: Facts) -> None:
         link["features"] = {key.strip().replace("-", "_"): value.strip() for key, value in pairs}
     said = programs.said("ethtool -T " + name)
     if said and said[0] == 0:
-        link["timestamping"] = [word.lower() for word in re.findall(r"SOF_TIMESTAMPING_(\w+)", said[1])]
-        link["hw_timestamp_filters"] = [
-            word.lower() for word in re.findall(r"HWTSTAMP_FILTER_(\w+)", said[1])
-        ]
-        clock = re.search(r"PTP Hardware Clock: (\d+)", said[1])
+        link["timestamping"] = _named(said[1], "SOF_TIMESTAMPING_")
+        link["hw_timestamp_filters"] = _named(said[1], "HWTSTAMP_FILTER_")
+        clock = digits(said[1].partition("PTP Hardware Clock: ")[2])
         if clock:
-            link["phc_index"] = int(clock.group(1))
+            link["phc_index"] = int(clock)
+
+
+def _named(told: str, start: str) -> List[str]:
+    """The names with this start, without it and in small letters."""
+    found = []
+    for part in told.split(start)[1:]:
+        end = next((at for at, sign in enumerate(part) if sign != "_" and not sign.isalnum()), len(part))
+        found.append(part[:end].lower())
+    return found
 
 
 # ------------------------------------------------------------ netlink
@@ -137,7 +147,8 @@ def _ethtool(programs: Programs, name: str, link: Facts) -> None:
 
 def _ask(kind: int, flags: int, body: bytes) -> Iterator[Tuple[int, bytes]]:
     """The kernel's answers to one request: (kind, message). OSError when it refuses."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    try:
         kernel.settimeout(0.5)
         kernel.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
         while True:
@@ -155,6 +166,8 @@ def _ask(kind: int, flags: int, body: bytes) -> Iterator[Tuple[int, bytes]]:
                 if not answer_flags & 2:  # not one of many
                     return
                 at += (length + 3) & ~3
+    finally:
+        kernel.close()
 
 
 def _attributes(message: bytes, at: int) -> Attributes:

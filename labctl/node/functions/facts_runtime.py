@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from typing import Any, Dict, List
 
-from labctl.node.functions.facts_text import Facts, Programs, lines, program, text
+from labctl.node.functions.facts_text import lines, program, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from labctl.node.functions.facts_text import Facts, Programs
 
 PROGRAMS = ("containerd", "runc", "criu")
 
@@ -41,6 +45,8 @@ def _version(name: str, programs: Programs) -> Any:
     said = programs.said(name)
     if said is None:
         return None, "no answer in time"
+    import re
+
     found = re.search(r"\d+\.\d+[^\s,]*", said[1])
     return (found.group(), "") if found else (None, "no version in: %r" % said[1][:80])
 

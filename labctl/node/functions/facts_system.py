@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import glob
-import importlib.util
+import _socket as socket
 import os
-import platform as interpreter
 import pwd
-import re
-import shlex
-import socket
 import sys
-import threading
 import time
-from typing import Any, Dict, List, Optional
 
-from labctl.node.functions.facts_text import Facts, Programs, content, lines, text
+from labctl.node.functions.facts_text import Aside, content, entries, lines, text
 
-_SECRET = re.compile(r"passw|secret|token|credential|private|api_?key|vault", re.IGNORECASE)
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from labctl.node.functions.facts_text import Facts, Programs
+
+_SECRET = ("passw", "secret", "token", "credential", "private", "api_key", "apikey", "vault")
 
 
 class Names:
@@ -26,15 +24,25 @@ class Names:
 
     def __init__(self) -> None:
         self.found: Optional[str] = None
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
+        self._looking = Aside(self._look)
 
     def _look(self) -> None:
-        self.found = socket.getfqdn()
+        self.found = _fqdn()
 
     def fqdn(self, seconds: float = 1.0) -> str:
-        self._thread.join(seconds)
+        self._looking.wait(seconds)
         return self.found or os.uname().nodename
+
+
+def _fqdn() -> str:
+    """socket.getfqdn(), without what `socket` imports."""
+    name = socket.gethostname()
+    try:
+        # as bytes: a str would be encoded by `idna`, which imports `re`
+        canonical, aliases, _ = socket.gethostbyaddr(os.fsencode(name))  # type: ignore[arg-type]
+    except OSError:
+        return name
+    return next((one for one in [canonical, *aliases] if "." in one), canonical)
 
 
 def platform(names: Names) -> Facts:
@@ -46,8 +54,8 @@ def platform(names: Names) -> Facts:
         "kernel": uname.release,
         "kernel_version": uname.version,
         "machine": uname.machine,
-        "architecture": "i386" if re.match(r"i[3456]86$", uname.machine) else uname.machine,
-        "python_version": interpreter.python_version(),
+        "architecture": "i386" if uname.machine in ("i386", "i486", "i586", "i686") else uname.machine,
+        "python_version": sys.version.split()[0],
         "fqdn": fqdn,
         "domain": fqdn.partition(".")[2],
         "nodename": uname.nodename,
@@ -76,7 +84,7 @@ def python() -> Facts:
             },
             "version_info": list(version),
             "executable": sys.executable,
-            "has_sslcontext": importlib.util.find_spec("_ssl") is not None,
+            "has_sslcontext": any(finder.find_spec("_ssl", None) for finder in sys.meta_path),
             "type": sys.implementation.name,
         }
     }
@@ -101,26 +109,33 @@ def user() -> Facts:
 def env(environment: Dict[str, str]) -> Facts:
     """The environment, but for what by its name holds a secret: facts are written down."""
     known = dict(os.environ, **environment)
-    return {"env": {name: value for name, value in known.items() if not _SECRET.search(name)}}
+    return {"env": {name: value for name, value in known.items() if not _is_secret(name)}}
+
+
+def _is_secret(name: str) -> bool:
+    small = name.lower()
+    return any(part in small for part in _SECRET)
 
 
 def date_time() -> Facts:
     now = time.time()
-    local, universal = (
-        dt.datetime.fromtimestamp(now),
-        dt.datetime.fromtimestamp(now, dt.timezone.utc),
-    )
+    local, universal = time.localtime(now), time.gmtime(now)
+    micro = "%06d" % (now % 1 * 1e6)
     forms = (
         "year=%Y month=%m weekday=%A weekday_number=%w weeknumber=%W day=%d hour=%H minute=%M second=%S date=%Y-%m-%d"
-        " time=%H:%M:%S iso8601_basic=%Y%m%dT%H%M%S%f iso8601_basic_short=%Y%m%dT%H%M%S"
+        " time=%H:%M:%S iso8601_basic=%Y%m%dT%H%M%S iso8601_basic_short=%Y%m%dT%H%M%S"
     )
+    known = {
+        name: time.strftime(form, local) for name, _, form in (one.partition("=") for one in forms.split())
+    }
+    known["iso8601_basic"] += micro
     return {
         "date_time": {
-            **{name: local.strftime(form) for name, _, form in (one.partition("=") for one in forms.split())},
+            **known,
             "epoch": str(int(now)),
             "epoch_int": str(int(now)),
-            "iso8601_micro": universal.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "iso8601": universal.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "iso8601_micro": time.strftime("%Y-%m-%dT%H:%M:%S.", universal) + micro + "Z",
+            "iso8601": time.strftime("%Y-%m-%dT%H:%M:%SZ", universal),
             "tz": time.strftime("%Z"),
             "tz_dst": time.tzname[1],
             "tz_offset": time.strftime("%z"),
@@ -131,10 +146,7 @@ def date_time() -> Facts:
 def cmdline() -> Facts:
     simple: Dict[str, Any] = {}
     every: Dict[str, Any] = {}
-    try:
-        words = shlex.split(text("/proc/cmdline"), posix=False)
-    except ValueError:
-        words = []
+    words = _words(text("/proc/cmdline"))
     for word in words:
         key, equals, value = word.partition("=")
         new: Any = value if equals else True
@@ -144,6 +156,17 @@ def cmdline() -> Facts:
         else:
             every[key] = new
     return {"cmdline": simple, "proc_cmdline": every} if words else {}
+
+
+def _words(line: str) -> List[str]:
+    if '"' not in line and "'" not in line:
+        return line.split()
+    import shlex
+
+    try:
+        return shlex.split(line, posix=False)
+    except ValueError:
+        return []
 
 
 def dns() -> Facts:
@@ -201,13 +224,12 @@ def caps(programs: Programs) -> Facts:
 
 
 def selinux() -> Facts:
-    library = any(glob.glob(place) for place in ("/lib*/libselinux.so.1", "/lib*/*/libselinux.so.1"))
-    if not library:
+    if not _has_library("libselinux.so.1"):
         return {"selinux": {"status": "Missing selinux Python library"}, "selinux_python_present": False}
     found: Facts = {"status": "disabled"}
     mode = content("/sys/fs/selinux/enforce")
     if mode is not None:
-        said = dict(line.split("=", 1) for line in lines("/etc/selinux/config") if re.match(r"\w+=", line))
+        said = dict(line.split("=", 1) for line in lines("/etc/selinux/config") if _assigns(line))
         policy = content("/sys/fs/selinux/policyvers")
         found = {
             "status": "enabled",
@@ -217,6 +239,20 @@ def selinux() -> Facts:
             "type": said.get("SELINUXTYPE", "unknown"),
         }
     return {"selinux": found, "selinux_python_present": True}
+
+
+def _has_library(name: str) -> bool:
+    folders = ["/" + entry for entry in entries("/") if entry.startswith("lib")]
+    return any(
+        os.access("%s/%s" % (place, name), os.F_OK)
+        for folder in folders
+        for place in (folder, *("%s/%s" % (folder, entry) for entry in entries(folder)))
+    )
+
+
+def _assigns(line: str) -> bool:
+    name, equals, _ = line.partition("=")
+    return bool(equals) and name.replace("_", "a").isalnum()
 
 
 def apparmor() -> Facts:
@@ -263,7 +299,9 @@ def storage_names() -> Dict[str, Facts]:
     def first(path: str, start: str) -> str:
         return next((line for line in lines(path) if line.startswith(start)), "")
 
-    ports: List[str] = [text(path) for path in glob.glob("/sys/class/fc_host/*/port_name")]
+    ports: List[str] = [
+        text("/sys/class/fc_host/%s/port_name" % host) for host in entries("/sys/class/fc_host")
+    ]
     return {
         "iscsi": {"iscsi_iqn": first("/etc/iscsi/initiatorname.iscsi", "InitiatorName=").partition("=")[2]},
         "nvme": {"hostnqn": first("/etc/nvme/hostnqn", "nqn.")},

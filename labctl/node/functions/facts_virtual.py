@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import List, Optional, Set, Tuple
 
-from labctl.node.functions.facts_text import Facts, content, lines, text
+from labctl.node.functions.facts_text import content, lines, text
+
+TYPE_CHECKING = False  # typing itself takes long to import
+if TYPE_CHECKING:
+    from typing import List, Optional, Set, Tuple
+
+    from labctl.node.functions.facts_text import Facts
 
 _CGROUPS = (
-    (r"/docker(/|-[0-9a-f]+\.scope)", "docker"),
-    (r"/lxc/|/machine.slice/machine-lxc", "lxc"),
-    (r"/system.slice/containerd.service", "containerd"),
+    ("/docker/", "docker"),
+    ("/lxc/", "lxc"),
+    ("/machine.slice/machine-lxc", "lxc"),
+    ("/system.slice/containerd.service", "containerd"),
 )
 _CONTAINERS = {"docker", "lxc", "podman", "openvz", "containerd"}
 _PRODUCTS = {
@@ -31,13 +36,14 @@ _VENDORS = {
     "Parallels Software International Inc.": "parallels",
     "OpenStack Foundation": "openstack",
 }
+# The start of a line of /proc/cpuinfo, and what follows in it.
 _PROCESSORS = (
-    (r"^model name.*QEMU Virtual CPU", "kvm"),
-    (r"^vendor_id.*User Mode Linux", "uml"),
-    (r"^model name.*UML", "uml"),
-    (r"^machine.*CHRP IBM pSeries .emulated by qemu.", "kvm"),
-    (r"^vendor_id.*PowerVM Lx86", "powervm_lx86"),
-    (r"^vendor_id.*IBM/S390", "PR/SM"),
+    ("model name", "QEMU Virtual CPU", "kvm"),
+    ("vendor_id", "User Mode Linux", "uml"),
+    ("model name", "UML", "uml"),
+    ("machine", "CHRP IBM pSeries (emulated by qemu)", "kvm"),
+    ("vendor_id", "PowerVM Lx86", "powervm_lx86"),
+    ("vendor_id", "IBM/S390", "PR/SM"),
 )
 
 
@@ -82,15 +88,19 @@ def _ordered(names: Set[str]) -> List[str]:
 
 def _containers(found: _Found) -> None:
     for line in lines("/proc/1/cgroup"):
-        for pattern, kind in _CGROUPS:
-            if re.search(pattern, line):
+        for part, kind in _CGROUPS:
+            if part in line:
                 found.add(kind)
+        _, there, scope = line.partition("/docker-")
+        name, ends, _ = scope.partition(".scope")
+        if there and ends and name and not name.strip("0123456789abcdef"):
+            found.add("docker")
     for line in text("/proc/1/environ").split("\0"):
         if "container=lxc" in line:
             found.add("lxc")
         if "container=podman" in line:
             found.add("podman")
-        if re.match("container=.", line):
+        if line.startswith("container=") and line != "container=":
             found.add("container")
     if os.path.exists("/proc/vz") and not os.path.exists("/proc/lve"):
         found.add("openvz", "host" if os.path.exists("/proc/bc") else "guest")
@@ -117,6 +127,6 @@ def _machines(found: _Found) -> None:
         if kind:
             found.add(kind)
     for line in lines("/proc/cpuinfo"):
-        for pattern, kind in _PROCESSORS:
-            if re.match(pattern, line):
+        for start, part, kind in _PROCESSORS:
+            if line.startswith(start) and part in line:
                 found.add(kind, "LPAR" if kind == "PR/SM" else "guest")

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import threading
 from fnmatch import fnmatch
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from labctl.node.functions.facts_mounts import measure, unescape
-from labctl.node.functions.facts_text import Facts
+
+if TYPE_CHECKING:
+    from labctl.node.functions.facts_text import Facts
 
 STATIC = ("/etc/fstab", "/etc/vfstab", "/etc/filesystems")
 DYNAMIC = ("/etc/mtab", "/proc/mounts", "/etc/mnttab")
