@@ -17,6 +17,7 @@ from typing import Any
 
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys
+from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import fabric, paramiko
 from labctl.ssh.settings import ConnectionSettings
 
@@ -70,7 +71,7 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         timeout = sock.gettimeout()
         sock = _PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
-    transport = paramiko.Transport(sock, **kwargs)
+    transport = Transport(sock, **kwargs)
     options = transport.get_security_options()
     options.ciphers = first(_CIPHERS, options.ciphers)
     options.kex = first(_KEX, options.kex)

@@ -27,7 +27,7 @@ from labctl.errors import (
 )
 from labctl.node import link
 from labctl.node.client import AgentNode
-from labctl.ssh import Become, Connections, ConnectionSettings, transport
+from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
@@ -550,3 +550,29 @@ def test_paramiko_is_loaded_on_the_first_connect_only():
     done = subprocess.run([os.sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert paramiko.__version__
+
+
+@pytest.mark.parametrize(("kind", "asked_first"), [("ed25519", True), ("rsa", False)])
+def test_authentication_waits_for_no_answer_but_its_own(sshd, monkeypatch, kind, asked_first):
+    """An RSA key's algorithm is chosen by what the server says it takes."""
+    key = sshd.folder / f"eager_{kind}"
+    subprocess.run([need("ssh-keygen", "openssh-client"), "-q", "-t", kind, "-N", "", "-f", key], check=True)
+    with (sshd.folder / "authorized_keys").open("a") as stream:
+        stream.write(key.with_suffix(".pub").read_text())
+    seen = []
+    send, accept = eager.Transport._send_message, eager._Eager._parse_service_accept
+
+    def sent(self, message):
+        seen.append(message.asbytes()[0])
+        send(self, message)
+
+    def accepted(self, message):
+        seen.append("accepted")
+        accept(self, message)
+
+    monkeypatch.setattr(eager.Transport, "_send_message", sent)
+    monkeypatch.setattr(eager._Eager, "_parse_service_accept", accepted)
+    transport.Session(sshd.settings(key_files=(str(key),))).close()
+    request = paramiko.common.MSG_USERAUTH_REQUEST
+    assert seen.count(request) == seen.count("accepted") == 1
+    assert (seen.index(request) < seen.index("accepted")) is asked_first
