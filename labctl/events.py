@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 
@@ -69,10 +70,12 @@ _HELD = frozenset({Kind.TASK_START, Kind.HOST_START, Kind.RESULT, Kind.NOTIFY, K
 
 class Bus:
     """Hands each event to every subscriber, one event at a time, in the order emitted. A subscriber with a
-    method `flush` may hold back what it writes of a burst until that is called."""
+    method `flush` may hold back what it writes of a burst until that is called; one with a method `burst` is given
+    events that come together as a sequence."""
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
+        self._bursts: list[Callable[[Sequence[Event]], None]] = []
         self._flushes: list[Callable[[], None]] = []
         self._held = False
         self._lock = threading.RLock()
@@ -81,6 +84,7 @@ class Bus:
     def subscribe(self, subscriber: Subscriber) -> None:
         with self._lock:
             self._subscribers.append(subscriber)
+            self._bursts.append(getattr(subscriber, "burst", None) or partial(_each, subscriber))
             if (flush := getattr(subscriber, "flush", None)) is not None:
                 self._flushes.append(flush)
 
@@ -104,6 +108,15 @@ class Bus:
             if kind not in _HELD:
                 self.settle()
 
+    def burst(self, events: Sequence[Event]) -> None:
+        """Emit events, in this order, of kinds that the engine emits in bursts."""
+        if self.mask is not None:
+            events = [self.mask(event) for event in events]
+        with self._lock:
+            for take in self._bursts:
+                take(events)
+            self._held = True
+
     def settle(self) -> None:
         """Have written what was held back: the engine is about to wait."""
         if self._held:
@@ -111,3 +124,8 @@ class Bus:
                 self._held = False
                 for flush in self._flushes:
                     flush()
+
+
+def _each(subscriber: Subscriber, events: Sequence[Event]) -> None:
+    for event in events:
+        subscriber(event)

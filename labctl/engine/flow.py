@@ -13,6 +13,7 @@ from typing import Any
 from labctl.engine import blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
+from labctl.engine.progress import Ended
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run, Step
@@ -97,7 +98,7 @@ class Flow:
 
         def done(index: int, outcome: Outcome) -> None:
             status = self._apply(step, acting[index], outcome, hosts if once else [acting[index]])
-            self.run.history.progress.ended(known[index][0], task, step.label, outcome, status)
+            self.run.history.progress.ended(task, step.label, [Ended(known[index][0], outcome, status)])
 
         throttle = settings.number(task, "throttle", first)
         self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=step.quick)

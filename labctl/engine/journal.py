@@ -12,7 +12,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +21,7 @@ from labctl.errors import EnvironmentProblem
 from labctl.events import Event, Kind
 
 _TEXTS = 10_000  # names of tasks and hosts kept in their encoded form
+_SPOKEN = frozenset({Kind.OUTPUT, Kind.RESULT, Kind.ITEM})
 
 
 def make_run_dir(root: Path, playbook: str) -> Path:
@@ -61,6 +62,19 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=2, default=plain) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def encoder(default: Callable[[Any], Any] | None = None) -> Callable[[Any], str]:
+    """As `json.dumps`: what it prepares anew for each value is kept."""
+    usual = json.JSONEncoder(default=default)
+    made = getattr(json.encoder, "c_make_encoder", None)
+    if made is None:
+        return usual.encode
+    chunks = made(
+        *(None, usual.default, json.encoder.encode_basestring_ascii, None),
+        *(usual.key_separator, usual.item_separator, False, False, True),
+    )
+    return lambda value: "".join(chunks(value, 0))
 
 
 def plain(value: Any) -> Any:
@@ -110,21 +124,23 @@ class _Lines:
 
 
 class _Json:
-    """Renders a record as one line of JSON. The encoder is made once, and a text that comes with every event of
-    a task is encoded once."""
+    """Renders the events of a record as lines of JSON. The encoder is made once, and a text that comes with every
+    event of a task is encoded once."""
 
     def __init__(self) -> None:
-        self._encode = json.JSONEncoder(default=plain).encode
+        self._encode = encoder(plain)
         self._texts: dict[str | None, str] = {}
 
     def __call__(self, _logger: object, _method: str, record: MutableMapping[str, Any]) -> str:
-        parts = [f'"event": "{record["event"]}", "time": {record["time"]}']
-        parts += [
-            f'"{name}": {self._texts.get(value) or self._text(value)}'
-            for name in ("play", "task", "host")
-            if (value := record[name]) is not None
-        ]
-        return f'{{{", ".join(parts)}, "data": {self._encode(record["data"])}}}'
+        return "\n".join(map(self._line, record["events"]))
+
+    def _line(self, event: Event) -> str:
+        head = f'{{"event": "{event.kind.value}", "time": {round(event.time, 6)}'
+        texts = self._texts
+        for name, value in (("play", event.play), ("task", event.task), ("host", event.host)):
+            if value is not None:
+                head += f', "{name}": {texts.get(value) or self._text(value)}'
+        return f'{head}, "data": {self._encode(event.data)}}}'
 
     def _text(self, value: str) -> str:
         if len(self._texts) > _TEXTS:
@@ -152,21 +168,20 @@ class Journal:
         self._lost = False
 
     def __call__(self, event: Event) -> None:
-        if event.kind is Kind.HOST_START:
-            return  # the task's start names its hosts, and a result says how long it took
+        self.burst((event,))
+
+    def burst(self, events: Sequence[Event]) -> None:
+        # A task's start names its hosts, and a result says how long it took.
+        told = [event for event in events if event.kind is not Kind.HOST_START]
+        if not told:
+            return
         try:
             with self._lock:
-                self._log.info(
-                    event.kind.value,
-                    time=round(event.time, 6),
-                    play=event.play,
-                    task=event.task,
-                    host=event.host,
-                    data=event.data,
-                )
-                if event.host:
-                    self._host_log(event, event.host)
-        except (OSError, ValueError):
+                self._log.info("", events=told)
+                for event in told:
+                    if event.host and event.kind in _SPOKEN:
+                        self._host_log(event, event.host)
+        except (OSError, ValueError, RecursionError):
             self._lost = True  # the controller's disk is full: the run goes on, run.json says so
 
     def flush(self) -> None:
@@ -206,7 +221,7 @@ class Journal:
                 self._live.add(key)
                 self._header(event, host)
             self._log_of(host).append(str(event.data.get("text", "")))
-        elif event.kind in (Kind.RESULT, Kind.ITEM):
+        else:
             result = event.data.get("result")
             if key in self._live:
                 self._live.discard(key)

@@ -16,9 +16,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from labctl import vault
+from labctl.engine.journal import encoder
 from labctl.engine.outcome import Outcome
 from labctl.engine.results import Result, hide
 from labctl.events import Status
@@ -57,6 +58,14 @@ class Begun:
     turn: int
 
 
+class Ended(NamedTuple):
+    """A task that has ended on a host. `status`: what it came to, after ignore_errors and rescue."""
+
+    begun: Begun
+    outcome: Outcome
+    status: Status
+
+
 def digest(task: Task) -> str:
     """A digest of what a task does, as written; of secrets in it nothing can be told."""
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name not in _ASIDE}
@@ -86,7 +95,7 @@ class Progress:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             pass  # a file system without locks
-        self._encode = json.JSONEncoder().encode
+        self._encode = encoder()
         self._places: dict[Task, Place] = {}
         self._heads: dict[tuple[Place, str], str] = {}
         self._counts: dict[Place, Counter[str]] = {}
@@ -106,29 +115,33 @@ class Progress:
             counts.update(hosts)
             return [Begun(host, place, counts[host]) for host in hosts]
 
-    def ended(self, begun: Begun, task: Task, label: str, outcome: Outcome, status: Status) -> None:
-        """Note that a task has ended on a host with this status; a failure that was neither ignored nor
+    def ended(self, task: Task, label: str, ended: Iterable[Ended]) -> None:
+        """Note that a task has ended on hosts with these statuses; a failure that was neither ignored nor
         rescued is the place where the host stops."""
-        if outcome.result.is_unknown:
-            return
-        place = begun.place
-        stopped = status in _OUT
-        kept, again = ({}, True) if stopped else _kept(task, outcome)
-        head = self._heads.get((place, label)) or self._head(place, task, label)
-        own: dict[str, Any] = {"host": begun.host, "turn": begun.turn, "outcome": kept}
-        if stopped or again:
-            own |= {"stopped": stopped, "again": again}
+        head = self._head(task, label)
+        lines = [self._line(head, task, each) for each in ended if not each.outcome.result.is_unknown]
         try:
             with self._lock:
-                self._stream.write(f"{head}{self._encode(vault.hide(own))[1:]}\n")
+                self._stream.write("".join(lines))
         except (OSError, ValueError):
             return  # the disk is full: what is not noted is run again
 
-    def _head(self, place: Place, task: Task, label: str) -> str:
+    def _head(self, task: Task, label: str) -> str:
         """What the lines of all hosts begin with."""
-        said = {**dataclasses.asdict(place), "task": label, "at": str(task.mark)}
-        head = self._heads[place, label] = f"{self._encode(vault.hide(said))[:-1]}, "
+        place = self.place(task)
+        head = self._heads.get((place, label))
+        if head is None:
+            said = {**dataclasses.asdict(place), "task": label, "at": str(task.mark)}
+            head = self._heads[place, label] = f"{self._encode(vault.hide(said))[:-1]}, "
         return head
+
+    def _line(self, head: str, task: Task, ended: Ended) -> str:
+        begun, stopped = ended.begun, ended.status in _OUT
+        kept, again = ({}, True) if stopped else _kept(task, ended.outcome)
+        own: dict[str, Any] = {"host": begun.host, "turn": begun.turn, "outcome": kept}
+        if stopped or again:
+            own |= {"stopped": stopped, "again": again}
+        return f"{head}{self._encode(vault.hide(own))[1:]}\n"
 
     def flush(self) -> None:
         try:
@@ -150,9 +163,7 @@ def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
     kept: dict[str, Any] = {"status": result.status}
     if result.changed:
         kept["changed"] = True
-    for name in _SAID:
-        if value := getattr(outcome, name):
-            kept[name] = value
+    kept |= {name: value for name in _SAID if (value := getattr(outcome, name))}
     if task.action.rsplit(".", 1)[-1] in _OF_THE_RUN or outcome.lasting:
         return kept, True
     needed = {name: value for name in _NEEDED if (value := getattr(outcome, name))}
