@@ -3,9 +3,9 @@ Python 3.8 syntax."""
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import select
-import signal
 import sys
 import time
 

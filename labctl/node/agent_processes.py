@@ -8,9 +8,9 @@ is a child subreaper, so it stays reachable). What a command that has ended left
 
 from __future__ import annotations
 
+import _signal as signal
+import _thread
 import os
-import signal
-import threading
 import time
 
 from labctl.node.agent_spawn import Child
@@ -132,7 +132,7 @@ class Processes:
     """All commands of one agent. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._running: Dict[int, Command] = {}
         self._busy = 0  # spawns and calls under way: their children are not ours to reap
         self._calls = 0
@@ -191,9 +191,13 @@ class Processes:
 
     def kill_all(self, patience: float = 4.0) -> None:
         """End everything that still runs, on the way out: the connection is gone."""
-        until = time.monotonic() + patience
         with self._lock:
             self._closing = True
+            if not self._running and not self._busy:
+                return
+        import threading
+
+        until = time.monotonic() + patience
         done: Set[int] = set()
         while time.monotonic() < until:
             with self._lock:
@@ -221,8 +225,9 @@ class Processes:
 def become_subreaper() -> bool:
     """Let orphans of commands be handed to the agent instead of to init. False where that cannot be."""
     try:
-        import ctypes
+        import _ctypes  # what `ctypes` wraps: its own import costs 4 ms
 
-        return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+        return bool(_ctypes.call_function(prctl, (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
     except (ImportError, OSError, AttributeError):
         return False

@@ -6,9 +6,9 @@ C libraries without POSIX_SPAWN_SETSID."""
 
 from __future__ import annotations
 
+import _signal as signal
 import errno
 import os
-import signal
 
 TYPE_CHECKING = False  # typing itself takes longer to import than this module
 if TYPE_CHECKING:

@@ -14,7 +14,15 @@ from labctl.errors import TaskFailed, did_you_mean
 from labctl.node.compiled import compile_all, kept
 
 _HERE = Path(__file__).resolve().parent
-_MODULES = ("agent_spawn", "agent_processes", "agent_commands", "agent_replace", "agent_files", "agent")
+_MODULES = (
+    "agent_json",
+    "agent_spawn",
+    "agent_processes",
+    "agent_commands",
+    "agent_replace",
+    "agent_files",
+    "agent",
+)
 
 MAGIC = b"\0labctl-agent-1\0"
 TOO_OLD = "labctl: this Python is too old: "

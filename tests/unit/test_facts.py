@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -203,3 +205,28 @@ def test_an_unknown_subset_is_refused_with_the_nearest_name(ctx: SimpleNamespace
 
 def test_filter_takes_names_with_and_without_prefix(ctx: SimpleNamespace) -> None:
     assert setup(ctx, filter=["ansible_kernel", "os_*"]).keys() == {"ansible_kernel", "ansible_os_family"}
+
+
+def test_agent_and_facts_import_nothing_that_takes_long() -> None:
+    """Imports were most of what an agent and its facts cost a node."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import labctl.node.agent, labctl.node.functions.facts;"
+        "print(*sys.modules)"
+    )
+    root = Path(functions.__file__).parents[3]
+    argv = [sys.executable, "-I", "-S", "-E", "-X", "utf8", "-c", program, str(root)]
+    loaded = set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
+    assert "labctl.node.functions.facts_network" in loaded
+    slow = {
+        "re",
+        "json",
+        "enum",
+        "typing",
+        "threading",
+        "signal",
+        "subprocess",
+        "socket",
+        "datetime",
+        "functools",
+    }
+    assert not loaded & slow
