@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "KINDS", "reduce", "render", "summary", "write"]
 
-KINDS = {"migration": "labctl.report.migration"}
+KINDS = {"migration": "labctl.report.migration", "notebook_limits": "labctl.report.notebook"}
 
 
 class Kind(Protocol):
@@ -57,7 +57,7 @@ def _kind(folder: Path, name: str | None) -> Kind:
             return found
     raise UsageError(
         f"there is nothing to report in {folder}",
-        hint="it holds no raw files of a measurement; a playbook makes them with 'migrate'",
+        hint="it holds no raw files of a measurement; a playbook makes them with 'migrate' or 'find_limit'",
     )
 
 

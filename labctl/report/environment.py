@@ -73,3 +73,13 @@ def provenance(run: Run, trials: list[Mapping[str, Any]]) -> list[tuple[str, str
     for hosts, text in machines(run):
         add(hosts, text)
     return found
+
+
+def one_machine(run: Run) -> bool:
+    """Whether the nodes' kernels were started at the same moment, to 10 ms: then it is one kernel. A boot id
+    does not tell, LXC gives each container its own."""
+    clocks = [facts.get("clock") for facts in run.facts.values()]
+    booted = [
+        c["wall"] - c["monotonic"] for c in clocks if isinstance(c, dict) and "wall" in c and "monotonic" in c
+    ]
+    return len(booted) > 1 and len(booted) == len(run.facts) and max(booted) - min(booted) < 0.01

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from labctl.measure.series import cpu_seconds
 from labctl.report import formats
 from labctl.report.comparisons import Compared, latest
+from labctl.report.environment import one_machine
 from labctl.report.metrics import BY_NAME, NODE_CPU
 from labctl.report.rawfiles import Run
 from labctl.report.trials import TrialResult
@@ -45,7 +46,7 @@ def limits_of(run: Run, results: Sequence[TrialResult], compared: Sequence[Compa
 def _setting(run: Run, results: Sequence[TrialResult]) -> list[str]:
     volumes = {str(r.trial.head["volume"]) for r in results if r.trial.head.get("volume")}
     found = [_VOLUMES.get(volume, f"The shared volume was {volume}.") for volume in sorted(volumes)]
-    if _one_machine(run):
+    if one_machine(run):
         found.append(
             "All nodes shared one machine and one kernel: their network is memory, and they compete for the same CPUs."
             " Ratios between strategies carry over to other machines better than the absolute figures do."
@@ -62,16 +63,6 @@ def _setting(run: Run, results: Sequence[TrialResult]) -> list[str]:
             " times were corrected by the offsets that were measured."
         )
     return found
-
-
-def _one_machine(run: Run) -> bool:
-    """Whether the nodes' kernels were started at the same moment, to 10 ms: then it is one kernel. A boot id
-    does not tell, LXC gives each container its own."""
-    clocks = [facts.get("clock") for facts in run.facts.values()]
-    booted = [
-        c["wall"] - c["monotonic"] for c in clocks if isinstance(c, dict) and "wall" in c and "monotonic" in c
-    ]
-    return len(booted) > 1 and len(booted) == len(run.facts) and max(booted) - min(booted) < 0.01
 
 
 def _sample_size(compared: Sequence[Compared]) -> list[str]:
