@@ -15,7 +15,7 @@ import pytest
 
 from labctl.errors import PlaybookError
 from labctl.node.functions import facts as functions
-from labctl.node.functions import facts_distribution, facts_local
+from labctl.node.functions import facts_distribution, facts_local, facts_lsb
 from labctl.paths import builtin
 from labctl.task_types import Registry, load
 
@@ -106,6 +106,23 @@ def test_distributions_have_ansibles_names(name: str, tmp_path: Path) -> None:
         "os_family",
     )
     assert tuple(known[field] for field in fields) == expected
+
+
+@pytest.mark.skipif(not facts_lsb.repeats_os_release(), reason="needs Debian's script lsb_release")
+@pytest.mark.parametrize("name", RELEASES)
+def test_what_lsb_release_says_is_known_without_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc/os-release"
+    file.write_text(RELEASES[name][0])
+    said = subprocess.run(
+        ["lsb_release", "-a"],
+        env={"PATH": "/usr/bin:/bin", "LSB_OS_RELEASE": str(file)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    values = dict(line.split(":\t", 1) for line in said.splitlines())
+    assert list(facts_lsb.of_os_release(str(tmp_path)).values()) == list(values.values())
 
 
 def test_own_facts_are_run_or_read(tmp_path: Path) -> None:

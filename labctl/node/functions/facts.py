@@ -11,6 +11,7 @@ import os
 from labctl.node.functions import facts_distribution as distribution
 from labctl.node.functions import facts_hardware as hardware
 from labctl.node.functions import facts_local as own
+from labctl.node.functions import facts_lsb as base
 from labctl.node.functions import facts_managers as managers
 from labctl.node.functions import facts_mounts as mounted
 from labctl.node.functions import facts_network as networks
@@ -62,7 +63,7 @@ def gather(
         "hardware": lambda: _hardware(timeout, missing, programs),
         "network": lambda: networks.network(programs),
         "runtime": lambda: containers.runtime(programs, missing),
-        "lsb": lambda: system.lsb(programs),
+        "lsb": lambda: base.lsb(programs),
         "caps": lambda: system.caps(programs),
         "systemd": lambda: managers.systemd(programs),
         **{name: known.copy for name, known in storage.items()},
@@ -88,7 +89,7 @@ def _start(programs: Programs, subsets: List[str]) -> None:
     if "runtime" in subsets:
         containers.ask(programs)
     if "lsb" in subsets:
-        programs.start("lsb_release", ["lsb_release", "-a"])
+        base.ask(programs)
     if "caps" in subsets:
         programs.start("capsh", ["capsh", "--print"])
     if "systemd" in subsets and managers.systemd_runs():

@@ -188,30 +188,6 @@ def dns() -> Facts:
     return {"dns": found}
 
 
-def lsb(programs: Programs) -> Facts:
-    keys = {
-        "Distributor ID": "id",
-        "Description": "description",
-        "Release": "release",
-        "Codename": "codename",
-    }
-    found: Facts = {}
-    said = programs.said("lsb_release")
-    if said and said[0] == 0:
-        for line in said[1].splitlines():
-            name, _, value = line.partition(":")
-            if name in keys:
-                found[keys[name]] = value.strip()
-    if not found:
-        for line in lines("/etc/lsb-release"):
-            name, _, value = line.partition("=")
-            if name.startswith("DISTRIB_"):
-                found[name[len("DISTRIB_") :].lower()] = value.strip().strip("\"'")
-    if "release" in found:
-        found["major_release"] = found["release"].split(".")[0]
-    return {"lsb": {name: value.strip("'\"\\") for name, value in found.items()}}
-
-
 def caps(programs: Programs) -> Facts:
     said = programs.said("capsh")
     if not said or said[0]:
