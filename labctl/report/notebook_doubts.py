@@ -117,7 +117,7 @@ def _of_search(one: Found) -> list[str]:
     if outside:
         what = formats.names(sorted({str(step.cause) for step in outside}))
         doubts.append(
-            f"{name}: {len(outside)} step{'s' * (len(outside) != 1)} ended from outside ({what}) and were tried again."
+            f"{name}: {len(outside)} step{'s' * (len(outside) != 1)} ended from outside ({what}); such an amount is tried again."
         )
     doubts += [
         f"{name}, repetition {repetition.number}: the search stopped early, {repetition.ceiling}."

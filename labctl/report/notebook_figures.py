@@ -10,7 +10,7 @@ from labctl.report.charts import Edge, Gauge, Gauges, Load, LoadPlot, Spot
 from labctl.report.model import Section
 from labctl.report.notebook_found import Found, used_at_knee
 from labctl.report.notebook_tables import repetition_table, result_table, step_table
-from labctl.report.notebook_words import DOES, amount, label, limit, throughput, throughput_unit
+from labctl.report.notebook_words import amount, does, label, limit, throughput, throughput_unit
 
 MEBIBYTE = 2**20
 _AXES = {
@@ -41,7 +41,7 @@ def _intro(one: Found) -> str:
         if result.first_bad is not None
         else ""
     )
-    return f"What happens as more and more bytes {DOES[one.resource]}, under a limit of {limit(one)}.{ends}"
+    return f"What happens as more and more bytes {does(one)}, under a limit of {limit(one)}.{ends}"
 
 
 def gauges(found: Sequence[Found]) -> Gauges:

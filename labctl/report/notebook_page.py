@@ -11,9 +11,9 @@ from labctl.report.environment import provenance
 from labctl.report.model import Finding, KeyFigure, Verdict
 from labctl.report.notebook_found import Found, used_at_knee
 from labctl.report.notebook_words import (
-    DOES,
     amount,
     cause,
+    does,
     label,
     limit,
     spread,
@@ -92,7 +92,7 @@ def _bounded(one: Found) -> Finding:
     result = one.result
     dies = "a write fails" if result.cause == "enospc" else "the notebook breaks"
     text = (
-        f"{label(one)}: limited to {limit(one)}, {dies} when {amount(one, result.first_bad)} {DOES[one.resource]};"
+        f"{label(one)}: limited to {limit(one)}, {dies} when {amount(one, result.first_bad)} {does(one)};"
         f" {amount(one, result.last_good)} held every time."
     )
     used = (

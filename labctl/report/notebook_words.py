@@ -47,6 +47,11 @@ def limit(one: Found) -> str:
     return formats.quantity(value, "B")
 
 
+def does(one: Found) -> str:
+    """What happens to an amount: 448 MiB "are allocated"."""
+    return DOES.get(one.resource, "are used")
+
+
 def cause(name: str | None) -> str:
     return CAUSES.get(name or "", name or formats.MISSING)
 
