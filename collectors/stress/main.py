@@ -44,13 +44,15 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def prepared(options: argparse.Namespace) -> Cgroups | None:
-    """The container to join; and the plan's paths as this program sees them. Ends with one sentence when it cannot be."""
+    """The container to join; the plan gets its numbers and paths as they are here. Ends with one sentence when that
+    cannot be."""
     try:
         inside = Cgroups(options.inside) if options.inside else None
     except NoContainer as error:
         sys.exit(str(error))
     root = "/proc/%d/root" % options.inside if options.inside else ""
     for wanted in options.plan.values():
+        wanted["workers"] = wanted["workers"] or len(os.sched_getaffinity(0))
         if "path" in wanted:
             wanted["folder"] = root + wanted["path"]
             if not os.path.isdir(wanted["folder"]):

@@ -72,10 +72,21 @@ class Collection:
     happens later; it is flushed five times a second, for those who read it while it grows."""
 
     def __init__(
-        self, node: Node, program: Path, arguments: Mapping[str, Any], path: Path, *, name: str | None = None
+        self,
+        node: Node,
+        program: Path,
+        arguments: Mapping[str, Any],
+        path: Path,
+        *,
+        name: str | None = None,
+        what: str = "collector",
+        source: bytes | None = None,
+        patience: float = 5.0,
     ) -> None:
-        """TaskFailed when the collector ends at once, with what it wrote to stderr."""
+        """TaskFailed when it ends at once, with what it wrote to stderr. `what` it is called in errors; `source` is what
+        travels where that is not the program with its `parts`; `patience`: seconds to wait for its first line."""
         self.name = name or program.stem
+        self._what = what
         self.host = node.host
         self.path = path
         self.header: Mapping[str, Any] | None = None
@@ -87,13 +98,13 @@ class Collection:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8")
         argv = command_line({"host": node.host, **arguments})
-        source = with_siblings(program, "parts", program.parent / "parts")
+        source = source or with_siblings(program, "parts", program.parent / "parts")
         try:
             self._stream = node.start(source, argv, line=self._take, name=self.name)
         except BaseException:
             self._file.close()
             raise
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + patience
         while not self._first.wait(0.02) and self._stream.running and time.monotonic() < deadline:
             pass
         if not self._first.is_set() and not self._stream.running:
@@ -132,7 +143,7 @@ class Collection:
             errors = ended.error_text().strip()
             reason = errors.splitlines()[-1] if errors else f"exit status {ended.rc}"
             raise TaskFailed(
-                f"collector '{self.name}' on {self.host} ended early: {reason}",
+                f"{self._what} '{self.name}' on {self.host} ended early: {reason}",
                 rc=ended.rc,
                 stderr=errors,
                 path=str(self.path),
