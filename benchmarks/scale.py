@@ -119,9 +119,10 @@ class _Done:
 
 def _once(hosts: int, tasks: int, forks: int, folder: Path) -> _Done:
     """Ends the process when anything was left undone."""
-    from labctl import engine
     from labctl.cli.run import registry_for
     from labctl.console.plain import PlainConsole
+    from labctl.engine.options import RunOptions
+    from labctl.engine.run import run
     from labctl.events import Bus
     from labctl.inventory import load
     from labctl.playbook import load_playbook
@@ -137,10 +138,8 @@ def _once(hosts: int, tasks: int, forks: int, folder: Path) -> _Done:
         bus.subscribe(PlainConsole(lambda line: print(line, file=nowhere)))
         playbooks, known = load_playbook(str(book), registry), load([str(inventory)])
         read, began, started = _cpu() - began, _cpu(), time.monotonic()
-        options = engine.RunOptions(root=folder, forks=forks)
-        result = engine.run(
-            playbooks, known, options, bus, registry=registry, connections=cast("Any", Nodes())
-        )
+        options = RunOptions(root=folder, forks=forks)
+        result = run(playbooks, known, options, bus, registry=registry, connections=cast("Any", Nodes()))
         cpu, wall = _cpu() - began, time.monotonic() - started
     done = [counts for counts in result.stats.values() if counts["ok"] == tasks and not counts["changed"]]
     if len(done) != hosts or result.exit_code:

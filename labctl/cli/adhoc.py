@@ -61,7 +61,7 @@ def execute(
 ) -> int:
     """Run it, its events going to `subscriber`; the exit code comes back. The journal is kept only when
     something went wrong."""
-    from labctl import engine
+    from labctl.engine.run import run
 
     options = common.options(args, sys.argv[1:])
     sources, inventory = common.load_inventory(args)
@@ -77,7 +77,7 @@ def execute(
     root = Path(tempfile.mkdtemp(prefix="labctl-"))
     code = 1
     try:
-        result = engine.run(
+        result = run(
             book, inventory, replace(options, root=root), bus, registry=registry, inventory_sources=sources
         )
         code = result.exit_code

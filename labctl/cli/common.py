@@ -16,7 +16,7 @@ from labctl.events import Bus, Kind, Subscriber
 from labctl.paths import own_or_builtin
 
 if TYPE_CHECKING:
-    from labctl.engine import RunOptions
+    from labctl.engine.options import RunOptions
     from labctl.inventory import Inventory
 
 _SECRET = re.compile(
@@ -147,7 +147,7 @@ def start_labs(inventory: Inventory, bus: Bus) -> list[str]:
 
 def options(args: argparse.Namespace, argv: Sequence[str]) -> RunOptions:
     from labctl.cli import connection, passwords
-    from labctl.engine import RunOptions
+    from labctl.engine.options import RunOptions
     from labctl.variables import parse_extra_vars
 
     passwords.unlock(args)

@@ -17,7 +17,7 @@ from labctl.events import Bus, Kind
 from labctl.paths import own_or_builtin
 
 if TYPE_CHECKING:
-    from labctl.engine import RunOptions
+    from labctl.engine.options import RunOptions
     from labctl.engine.resume import Earlier
     from labctl.errors import Mark
     from labctl.inventory import Inventory
@@ -77,8 +77,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from labctl.cli import listing
-    from labctl.engine.shard import divide
-    from labctl.engine.shard_doubts import doubts
     from labctl.playbook import load_playbook
 
     earlier = _earlier(args)
@@ -89,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     playbooks = [own_or_builtin(name) for name in args.playbooks]
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
     if args.shard:
+        from labctl.engine.shard import divide
+
         index, of = args.shard
         options = replace(options, shard=divide(inventory, index, of, args.limit))
     books = [load_playbook(name, registry, extra_vars=options.extra_vars) for name in playbooks]
@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         _check_names(book, inventory, options, unused=args.syntax_check or args.verbose > 0)
     _check_tags(books, options)
     if options.shard:
+        from labctl.engine.shard_doubts import doubts
+
         books[0].warnings += doubts(books, options.shard.of)
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
         listing.show(args, books, inventory, options.shard)
@@ -193,7 +195,8 @@ class Work:
 
 def execute(args: argparse.Namespace, work: Work) -> int:
     """Bring up the inventory's labs, run, and say where everything is; the exit code comes back."""
-    from labctl import engine
+    from labctl.engine import ahead
+    from labctl.ssh import Connections
 
     # What is loaded by now stays; and a run makes little that only the collector can free.
     gc.freeze()
@@ -212,12 +215,17 @@ def execute(args: argparse.Namespace, work: Work) -> int:
                 message="a dry run reads the nodes' real state, so the lab is started if it is down",
             )
         labs = common.start_labs(work.inventory, bus)
-        result = engine.run(
+        connections = Connections()
+        ahead.connect(connections, work.books, work.inventory, work.options)
+        from labctl.engine.run import run as run_all
+
+        result = run_all(
             work.books,
             work.inventory,
             work.options,
             bus,
             registry=work.registry,
+            connections=connections,
             inventory_sources=work.sources,
         )
     finally:

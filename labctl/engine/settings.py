@@ -146,10 +146,15 @@ class Accesses:
     def to(self, node: Keywords, host: str, scope: Scope) -> Access:
         """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
         play, then the command line."""
+        found = self.plain(node, host, scope)
+        return self._rendered(node, host, scope) if found is None else found
+
+    def plain(self, node: Keywords, host: str, scope: Scope) -> Access | None:
+        """As `to`, where there is nothing to render."""
         raw = tuple(node.inherited(name) for name in _ALL_KEYWORDS)
         written = scope.written(_ALL_VARIABLES)
         if written is None or not all(map(_is_plain, raw)):
-            return self._rendered(node, host, scope)
+            return None
         key = (host, node.play, raw, written)
         if key not in self._known:
             self._known[key] = self._rendered(node, host, scope)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labctl.errors import ConnectionLost, Unreachable
+from labctl.errors import ConnectionLost, LabctlError, NoPython, Unreachable
 from labctl.node.api import Completed, Node, Output
 from labctl.node.client import AgentNode
 from labctl.ssh.kept import Kept
@@ -30,6 +30,7 @@ class _Host:
     def __init__(self) -> None:
         self.kept = Kept()
         self.agents: dict[Become | None, AgentNode] = {}
+        self.failure: LabctlError | None = None  # of `prepare`, for whoever asks next
 
     def take(self) -> list[AgentNode]:
         agents, self.agents = list(self.agents.values()), {}
@@ -51,22 +52,36 @@ class Connections:
         from the first one to come."""
         self._expected = max(self._expected, hosts)
 
+    def prepare(self, settings: ConnectionSettings, become: Become | None = None) -> None:
+        """Begin to start the agent that will be asked for; what keeps it from starting is raised then."""
+        if settings.connection == "ssh":
+            from labctl.ssh import transport  # noqa: F401 - loads here rather than in all the threads at once
+        become, host = _needed(become, settings), self._host(settings)
+        if not host.kept.lock.acquire(blocking=False):
+            return
+
+        def work() -> None:
+            try:
+                self._agent(host, settings, become)
+            except NoPython:
+                pass  # the first task may be what installs it
+            except LabctlError as error:
+                host.failure = error
+            finally:
+                host.kept.lock.release()
+
+        threading.Thread(target=work, name=f"labctl-{settings.host}-ahead", daemon=True).start()
+
     def node(self, settings: ConnectionSettings, become: Become | None = None) -> Node:
         """The host's agent as this user, started when there is none. Raises Unreachable and its children,
         and BecomeFailed."""
         become = _needed(become, settings)
         host = self._host(settings)
         with host.kept.lock:
-            agent = host.agents.get(become)
-            if agent and agent.alive:
-                return agent
-            escalation = Escalation(become) if become else None
-            if settings.connection == "local":
-                agent = _local_agent(settings, escalation)
-            else:
-                agent = self._remote_agent(host, settings, escalation)
-            host.agents[become] = agent
-            return agent
+            if host.failure:
+                failure, host.failure = host.failure, None
+                raise failure
+            return self._agent(host, settings, become)
 
     def shell(
         self,
@@ -94,6 +109,7 @@ class Connections:
 
         def execute(line: str, environment: Mapping[str, str]) -> paramiko.Channel:
             with host.kept.lock:
+                host.failure = None
                 return host.kept.execute(settings, line, environment)
 
         return run_there(
@@ -129,6 +145,18 @@ class Connections:
             host.kept.close()
             if self._workers and settings.connection == "ssh":
                 self._workers.drop(settings)
+
+    def _agent(self, host: _Host, settings: ConnectionSettings, become: Become | None) -> AgentNode:
+        agent = host.agents.get(become)
+        if agent and agent.alive:
+            return agent
+        escalation = Escalation(become) if become else None
+        if settings.connection == "local":
+            agent = _local_agent(settings, escalation)
+        else:
+            agent = self._remote_agent(host, settings, escalation)
+        host.agents[become] = agent
+        return agent
 
     def _remote_agent(
         self, host: _Host, settings: ConnectionSettings, escalation: Escalation | None

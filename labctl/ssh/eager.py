@@ -27,7 +27,8 @@ class _Eager(paramiko.auth_handler.AuthHandler):
 
     def _request_auth(self) -> None:
         super()._request_auth()  # type: ignore[misc]
-        if self.private_key is None or "rsa" in self.private_key.get_name():  # its algorithm waits for what the server says it takes
+        key = self.private_key
+        if key is None or "rsa" in key.get_name():  # an RSA key's algorithm is what the server says it takes
             return
         self._asked = True
         accepted = paramiko.Message()

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from labctl import engine, yaml
+from labctl import yaml
+from labctl.engine.options import RunOptions, RunResult
+from labctl.engine.run import run as engine_run
 from labctl.errors import Unreachable
 from labctl.events import Bus, Event, Kind
 from labctl.inventory import load
@@ -53,7 +55,7 @@ class FakeConnections:
 class Ran:
     """What a run left: its result and every event."""
 
-    result: engine.RunResult | None
+    result: RunResult | None
     events: list[Event]
     connections: FakeConnections
     error: Exception | None = None
@@ -116,10 +118,10 @@ class Bench:
             bus.subscribe(subscriber)
         extra = options.get("extra_vars") or {}
         book = load_playbook(str(book_path), registry, extra_vars=extra)
-        ran.result = engine.run(
+        ran.result = engine_run(
             book,
             load([source]),
-            engine.RunOptions(root=self.folder, **options),
+            RunOptions(root=self.folder, **options),
             bus,
             registry=registry,
             connections=self.connections,

@@ -576,3 +576,24 @@ def test_authentication_waits_for_no_answer_but_its_own(sshd, monkeypatch, kind,
     request = paramiko.common.MSG_USERAUTH_REQUEST
     assert seen.count(request) == seen.count("accepted") == 1
     assert (seen.index(request) < seen.index("accepted")) is asked_first
+
+
+def test_a_prepared_host_is_connected_to_once(sshd, connections, monkeypatch):
+    opened = []
+    session = transport.Session
+    monkeypatch.setattr(transport, "Session", lambda settings: opened.append(settings) or session(settings))
+    connections.prepare(sshd.settings())
+    assert connections.node(sshd.settings()).run(["/bin/echo", "here"]).stdout == b"here\n"
+    assert len(opened) == 1
+
+
+def test_what_kept_a_host_from_being_prepared_is_raised_once(sshd, connections, monkeypatch):
+    opened = []
+    session = transport.Session
+    monkeypatch.setattr(transport, "Session", lambda settings: opened.append(settings) or session(settings))
+    nobody = sshd.settings(port=free_port())
+    connections.prepare(nobody)
+    for attempts in (1, 2):
+        with pytest.raises(Unreachable, match="refuses the connection"):
+            connections.node(nobody)
+        assert len(opened) == attempts
