@@ -103,6 +103,7 @@ ALIASES = {
     ),
     "is_chroot": "chroot",
 }
+_encode = json.JSONEncoder(sort_keys=True).encode
 
 
 @dataclass(kw_only=True)
@@ -170,7 +171,9 @@ def _keep(ctx: Context, facts: Mapping[str, Any]) -> None:
     known.update(facts)
     path = ctx.run_dir / "facts" / f"{ctx.host}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(vault.hide(known), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    # json's own indentation is Python code: three times the CPU
+    lines = (f" {_encode(name)}: {_encode(value)}" for name, value in sorted(vault.hide(known).items()))
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def chosen(facts: Mapping[str, Any], patterns: list[str]) -> dict[str, Any]:
