@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from labctl.measure.limit_steps import Tried
 from labctl.report import formats
-from labctl.report.charts import Edge, Gauge, Gauges, Load, LoadPlot, Spot
+from labctl.report.charts import Edge, Gauge, Gauges, Load, LoadPlot, Spot, Trace, Way
 from labctl.report.model import Section
 from labctl.report.notebook_found import Found, used_at_knee
 from labctl.report.notebook_tables import repetition_table, result_table, step_table
@@ -29,7 +29,7 @@ def sections(found: Sequence[Found]) -> Iterator[Section]:
         folded=(repetition_table(found),),
     )
     for one in found:
-        yield Section(label(one), _intro(one), figures=(load(one),), folded=(step_table(one),))
+        yield Section(label(one), _intro(one), figures=(load(one),), folded=(trace(one), step_table(one)))
 
 
 def _intro(one: Found) -> str:
@@ -119,6 +119,22 @@ def _spots(one: Found, value: Callable[[Tried], float | None], unit: str) -> tup
         tooltip = f"{amount(one, step.requested)}, repetition {step.repetition}: {shown}; {outcome}"
         spots.append(Spot(_x(one, step.requested), y, step.good, tooltip))
     return tuple(spots)
+
+
+def trace(one: Found) -> Trace:
+    def told(step: Tried) -> str:
+        return f"{step.phase} {step.number}: {amount(one, step.requested)}, {step.cause or 'held'}"
+
+    ways = tuple(
+        Way(
+            f"repetition {repetition.number}",
+            tuple((_x(one, step.requested), step.good, told(step)) for step in repetition.steps),
+        )
+        for repetition in one.result.repetitions
+    )
+    unit = "processes" if one.resource == "cpu" else "MiB"
+    caption = "Amounts in the order they were tried. Dots held, crosses broke."
+    return Trace(f"trace-{one.path.stem}", f"{label(one)}: how it was searched", caption, unit, ways)
 
 
 def _x(one: Found, value: float) -> float:

@@ -223,7 +223,7 @@ def method(found: Sequence[Found]) -> Iterator[tuple[str, str]]:
     )
     yield (
         "Response",
-        "A trivial cell every 200 ms, from another container of the pod; p50 and p95 are nearest-rank over a step's cells.",
+        "A trivial cell every 200 ms, from another container of the pod; p50 and p95 over the cells of a step, those without an answer counted as long as they waited.",
     )
     yield (
         "Cause",

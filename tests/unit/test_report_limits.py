@@ -259,7 +259,7 @@ def test_the_page_stands_alone_and_its_pictures_are_well_formed(model: Model) ->
     assert "<script" not in html
     assert not re.search(r"""(src|href)\s*=|@import|url\(""", html)
     found = pictures(html)
-    assert len(found) == 4, "the gauges and a figure for each resource"
+    assert len(found) == 1 + 2 * 3, "the gauges, and two figures for each resource"
     for picture in found:
         title = picture.find(f"{SVG}title")
         assert title is not None
@@ -286,7 +286,7 @@ def test_no_text_of_a_picture_leaves_it_or_lies_on_another(model: Model) -> None
 
 
 def test_the_point_of_death_is_marked_through_all_plots(model: Model) -> None:
-    memory = pictures(report.render(model, "html"))[2]
+    memory = pictures(report.render(model, "html"))[3]
     edges = [line for line in memory.iter(f"{SVG}line") if "edge-bad" in line.attrib["class"]]
     crosses = [path for path in memory.iter(f"{SVG}path") if path.attrib["class"] == "cross"]
     texts = [text.text for text in memory.iter(f"{SVG}text")]

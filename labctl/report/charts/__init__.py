@@ -6,6 +6,7 @@ from labctl.report.charts.gauge import Gauge, Gauges
 from labctl.report.charts.load import Edge, Load, LoadPlot, Spot
 from labctl.report.charts.paired import Paired, Panel
 from labctl.report.charts.timeline import Line, Plot, Timeline
+from labctl.report.charts.trace import Trace, Way
 
 __all__ = [
     "Bar",
@@ -23,4 +24,6 @@ __all__ = [
     "Row",
     "Spot",
     "Timeline",
+    "Trace",
+    "Way",
 ]

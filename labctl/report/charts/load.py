@@ -131,7 +131,7 @@ def _plot(svg: Svg, across: Scale, plot: LoadPlot, y: float) -> None:
         if spot.good:
             svg.circle(*at, 3.4, f"spot f{plot.colour}", title=spot.tooltip)
         else:
-            _cross(svg, *at, spot.tooltip)
+            cross(svg, *at, spot.tooltip)
 
 
 def _medians(plot: LoadPlot) -> list[tuple[float, float]]:
@@ -143,7 +143,7 @@ def _medians(plot: LoadPlot) -> list[tuple[float, float]]:
     return [(x, statistics.median(found[x])) for x in sorted(found)]
 
 
-def _cross(svg: Svg, x: float, y: float, tooltip: str) -> None:
+def cross(svg: Svg, x: float, y: float, tooltip: str) -> None:
     svg.path(
         [(x - ARM, y - ARM), (x + ARM, y + ARM), None, (x - ARM, y + ARM), (x + ARM, y - ARM)],
         "cross",
@@ -156,5 +156,5 @@ def _legend(svg: Svg, y: float, broken: bool) -> None:
     svg.text(LEFT + 16, y, "a step that held, of any repetition; the line is their median", "muted")
     if broken:
         x = LEFT + 36 + text_width("a step that held, of any repetition; the line is their median")
-        _cross(svg, x, y - 4, "")
+        cross(svg, x, y - 4, "")
         svg.text(x + 12, y, "a step that broke", "muted")
