@@ -12,6 +12,7 @@ from labctl.variables import is_template
 from labctl.yaml import mark_of
 
 ON_CONTROLLER = True
+COMPUTES = True
 
 
 @dataclass(kw_only=True)

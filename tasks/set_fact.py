@@ -11,6 +11,7 @@ from labctl.task_types import Args, Context, arg
 from labctl.variables import is_template
 
 ON_CONTROLLER = True
+COMPUTES = True
 
 
 @dataclass(kw_only=True)

@@ -46,7 +46,7 @@ class Execution:
             seen = host_scope.over({"inventory_hostname": self.state.name})
             scope = scope.over({"ansible_delegated_vars": {target: seen}, **_connection(host_scope)})
         task_type = self._named(task_type, scope)
-        context = self._context(scope, host_scope, target or self.state.name)
+        context = self.context(scope, host_scope, target or self.state.name)
         given, whole = self._arguments(task_type, scope)
         try:
             args = task_type.bind(given, task.arg_mark, checked=whole and self.step.checked)
@@ -90,7 +90,8 @@ class Execution:
     def _deadline(self, seconds: float | None) -> Deadline:
         return Deadline(self.run.stop, seconds, self.run.calls)
 
-    def _context(self, scope: Scope, host_scope: Scope, host: str) -> RunContext:
+    def context(self, scope: Scope, host_scope: Scope, host: str) -> RunContext:
+        """What the task type may use of the run; `host` is where it acts, `host_scope` that host's variables."""
         task = self.step.task
         usual = self.run.configuration.number("task_timeout")
         seconds = settings.number(task, "timeout", scope, usual) or 0.0

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from labctl.engine import blocks, includes, meta, settings
+from labctl.engine import batch, blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
-from labctl.engine.progress import Ended
+from labctl.engine.progress import Begun, Ended
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run, Step
 from labctl.engine.task import HostTask, Outcome
 from labctl.errors import LabctlError, Mark, PlaybookError
-from labctl.events import Kind, Status
+from labctl.events import Event, Kind, Status
 from labctl.playbook import selected
 from labctl.playbook.start import starts_at
 from labctl.playbook.tree import Block, Entry, Handler, Keywords, Play, Task
@@ -89,19 +89,23 @@ class Flow:
         if task.dynamic:
             includes.run(self, step, acting, hosts)
             return
+        throttle = settings.number(task, "throttle", first)
+        ready = 0
+        if not (once or any(past for _begun, past in known)) and batch.suits(self, step):
+            ready = batch.run(self, step, acting, [begun for begun, _past in known])
         jobs: list[Callable[[], Outcome]] = [
             partial(lambda outcome: outcome, past)
             if past
             else HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
-            for host, reason, (_begun, past) in zip(acting, reasons, known, strict=True)
+            for host, reason, (_begun, past) in list(zip(acting, reasons, known, strict=True))[ready:]
         ]
 
         def done(index: int, outcome: Outcome) -> None:
-            status = self._apply(step, acting[index], outcome, hosts if once else [acting[index]])
-            self.run.history.progress.ended(task, step.label, [Ended(known[index][0], outcome, status)])
+            host, begun = acting[ready + index], known[ready + index][0]
+            self.ended(step, [(host, begun, outcome)], hosts if once else None)
 
-        throttle = settings.number(task, "throttle", first)
-        self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=step.quick)
+        if jobs:
+            self.pool.run(jobs, done, limit=int(throttle) if throttle else None, quick=step.quick)
         self.after(step, acting, hosts)
 
     def _label(self, task: Task, host: HostState, frame: Frame) -> str:
@@ -140,9 +144,27 @@ class Flow:
 
     # what became of it
 
-    def _apply(self, step: Step, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> Status:
-        """Take over what a task did on one host; `hosts` are those it counts for (run_once: all)."""
-        task = step.task
+    def ended(
+        self,
+        step: Step,
+        ended: Sequence[tuple[HostState, Begun, Outcome]],
+        hosts: Sequence[HostState] | None = None,
+    ) -> None:
+        """Take over what a task did on hosts, tell of it and note it. `hosts`: all of those it counts for, where it is
+        for more than the one (run_once)."""
+        noted: list[Ended] = []
+        told: list[Event] = []
+        for host, begun, outcome in ended:
+            self._apply(step.task, host, outcome, hosts or [host])
+            status = self._count(step, host, outcome)
+            noted.append(Ended(begun, outcome, status))
+            if not outcome.past:
+                told.append(self._event(step, host, outcome, status))
+        if told:
+            self.run.bus.burst(told)
+        self.run.history.progress.ended(step.task, step.label, noted)
+
+    def _apply(self, task: Task, host: HostState, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         for each in hosts if outcome.facts or outcome.variables else ():
             each.facts |= outcome.facts
             (each.included if outcome.included else each.registered).update(outcome.variables)
@@ -156,7 +178,6 @@ class Flow:
         if task.action == "setup" and outcome.facts:
             host.gathered = True
         self._notify(task, outcome, hosts)
-        return self.record(step, host, outcome)
 
     def _notify(self, task: Task, outcome: Outcome, hosts: Sequence[HostState]) -> None:
         for name in outcome.notify:
@@ -173,8 +194,13 @@ class Flow:
                 for handler in found:
                     self.emit(Kind.NOTIFY, task=task.label(), host=host.name, handler=handler.label())
 
-    def record(self, step: Step, host: HostState, outcome: Outcome) -> Status:
-        """Count and report a result, and take the host out of the walk when it failed. What it came to, after
+    def record(self, step: Step, host: HostState, outcome: Outcome) -> None:
+        """Count and report a result that came about without a task type."""
+        status = self._count(step, host, outcome)
+        self.run.bus.burst([self._event(step, host, outcome, status)])
+
+    def _count(self, step: Step, host: HostState, outcome: Outcome) -> Status:
+        """Count a result, and take the host out of the walk when it failed. What it came to, after
         ignore_errors and rescue."""
         status = outcome.result.status
         counted = dict(host.stats) if outcome.past else {}
@@ -189,8 +215,6 @@ class Flow:
             host.registered["ansible_failed_result"] = outcome.result.values
         if outcome.past:
             host.stats = counted
-        else:
-            self._emit_result(step, host, outcome, status)
         return status
 
     def _failed(self, host: HostState, outcome: Outcome, frame: Frame) -> Status:
@@ -207,7 +231,7 @@ class Flow:
         host.count("unreachable" if gone else "failed")
         return Status.UNREACHABLE if gone else Status.FAILED
 
-    def _emit_result(self, step: Step, host: HostState, outcome: Outcome, status: Status) -> None:
+    def _event(self, step: Step, host: HostState, outcome: Outcome, status: Status) -> Event:
         result = outcome.result
         values = result.shown(no_log=outcome.no_log)
         data: dict[str, Any] = {"result": shown(values) if contains_unknown(values) else values}
@@ -220,15 +244,13 @@ class Flow:
         if result.failed or result.unreachable:
             mark = result.mark or step.task.mark
             data |= {"mark": str(mark), "excerpt": "" if outcome.no_log else mark.excerpt()}
-        self.emit(
-            Kind.RESULT,
-            task=step.label,
-            host=host.name,
-            status=status,
-            seconds=round(result.seconds, 6),
-            action=outcome.action or step.task.action,
+        told = {
+            "status": status,
+            "seconds": round(result.seconds, 6),
+            "action": outcome.action or step.task.action,
             **hide(data, outcome.secrets),
-        )
+        }
+        return Event(Kind.RESULT, told, self.scopes.play_name, step.label, host.name)
 
     def after(self, step: Step, acted: Sequence[HostState], hosts: Sequence[HostState]) -> None:
         """What failures of some hosts mean for the others: run_once, any_errors_fatal, max_fail_percentage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,13 @@ class Outcome:
     past: bool = False
     elsewhere: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     secrets: frozenset[str] = frozenset()
+
+    def take(self, facts: Mapping[str, Any], *, sets: bool, cacheable: bool) -> None:
+        """Facts of the host, or (`sets`) variables that the task sets, which are facts too when `cacheable`."""
+        if sets:
+            self.variables |= facts
+        if cacheable or not sets:
+            self.facts |= facts
 
     def registered(self) -> Any:
         """What `register` sets: in a dry run an unknown outcome is an Unknown value."""

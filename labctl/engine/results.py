@@ -50,6 +50,12 @@ class Result:
     def changed(self) -> bool:
         return bool(self.values.get("changed"))
 
+    @property
+    def facts(self) -> Mapping[str, Any] | None:
+        """What it says of variables."""
+        facts = self.values.get("ansible_facts")
+        return facts if isinstance(facts, Mapping) and not self.failed else None
+
     def complete(self) -> Result:
         """Fill in the keys every Ansible result has, from the status."""
         values, status = self.values, self.status

@@ -14,7 +14,7 @@ from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import InventoryError
 from labctl.inventory.model import LOCALHOST
 from labctl.playbook.tree import Keywords, Play, Role
-from labctl.variables import Late, Plan, Scope
+from labctl.variables import Late, Plan, ReadyScope, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,13 +53,18 @@ class Scopes:
 
     def scope(self, state: HostState, node: Keywords | None = None, frame: Frame | None = None) -> Scope:
         """What `node` (None: the play itself) sees on a host."""
-        node = node or self.play
+        return Scope(self.run.templar, self._layers(state, node or self.play, frame))
+
+    def ready(self, state: HostState, node: Keywords, frame: Frame) -> ReadyScope:
+        """The same, for the thread that must not be kept waiting."""
+        return ReadyScope(self.run.templar, self._layers(state, node, frame))
+
+    def _layers(self, state: HostState, node: Keywords, frame: Frame | None) -> list[Mapping[str, Any]]:
         plan = self._plans.get(node)
         if plan is None:
             plan = self._plans[node] = self._plan(node)
         params = frame.params if frame else ()
-        here = [self._address(state), *plan.layers(self._own(state, params))]
-        return Scope(self.run.templar, here)
+        return [self._address(state), *plan.layers(self._own(state, params))]
 
     def host_scope(self, state: HostState) -> Scope:
         return HostScope(self.run.templar, self._elsewhere.layers(self._own(state)))

@@ -16,11 +16,12 @@ from labctl.engine.scopes import Scopes
 from labctl.engine.state import HostState, Step
 from labctl.errors import Interrupted, LabctlError, PlaybookError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
+from labctl.playbook.tree import Task
 from labctl.variables import Scope, Unknown, contains_unknown, shown
 
 __all__ = ["HostTask", "Outcome"]
 
-_SETS_VARIABLES = ("set_fact", "include_vars")
+SETS_VARIABLES = ("set_fact", "include_vars")
 _RETRIES = 3
 
 
@@ -168,16 +169,12 @@ class HostTask:
             return result
 
     def _refused(self, scope: Scope, *, tolerant: bool = False) -> Result | None:
-        for condition in self.task.conditions:
-            try:
-                holds = scope.condition(condition, self.task.mark_of("when"))
-            except (UndefinedVariable, UnknownValue):
-                if tolerant:
-                    return None
-                raise
-            if not holds:
-                return results.skipped("Conditional result was False", false_condition=condition)
-        return None
+        try:
+            return refused(self.task, scope)
+        except (UndefinedVariable, UnknownValue):
+            if tolerant:
+                return None
+            raise
 
     def _attempts(self, scope: Scope) -> Result:
         """As Ansible counts: `retries` more attempts after the first, and none of it (nor `until`) with 0."""
@@ -281,21 +278,18 @@ class HostTask:
     # what a task says of variables
 
     def _facts_from(self, result: Result, scope: Scope) -> None:
-        facts = result.values.get("ansible_facts")
-        if not isinstance(facts, Mapping) or result.failed:
+        facts = result.facts
+        if facts is None:
             return
-        sets = self.task.action in _SETS_VARIABLES
+        sets = self.task.action in SETS_VARIABLES
         if sets:
             self._made |= facts
         target = self.outcome.target
         if target and settings.lenient(self.task, "delegate_facts", scope):
             self.outcome.elsewhere.append((target, {} if sets else dict(facts), dict(facts) if sets else {}))
-        elif sets:
-            self.outcome.variables |= facts
-            if result.values.get("_ansible_facts_cacheable"):
-                self.outcome.facts |= facts
         else:
-            self.outcome.facts |= facts
+            cacheable = bool(result.values.get("_ansible_facts_cacheable"))
+            self.outcome.take(facts, sets=sets, cacheable=cacheable)
 
     def _unknown_variables(self, reason: str) -> None:
         """A set_fact whose value is unknown sets unknown variables."""
@@ -334,3 +328,11 @@ class HostTask:
 
     def _emit(self, kind: Kind, **data: Any) -> None:
         self.run.bus.emit(kind, play=self.scopes.play_name, task=self.label, host=self.state.name, **data)
+
+
+def refused(task: Task, scope: Scope) -> Result | None:
+    """The result of a task that a `when` keeps from running."""
+    for condition in task.conditions:
+        if not scope.condition(condition, task.mark_of("when")):
+            return results.skipped("Conditional result was False", false_condition=condition)
+    return None

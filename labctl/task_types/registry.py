@@ -28,7 +28,8 @@ VARIABLE = "_variable_params"  # Ansible's name for `args: "{{ a_mapping }}"`
 @dataclass(frozen=True)
 class TaskType:
     """A task type found on disk. `on_controller`: its `run` never needs a node (debug, assert); `waits`: it takes
-    its time there all the same (pause). `run_once`: it
+    its time there all the same (pause); `computes`: it uses nothing of the run but its arguments, the host's variables,
+    templates, the task's mark and the verbosity. `run_once`: it
     runs for the first host only, as it is for all of them (add_host). `detaches`: all it does is one command,
     which under `async` becomes a process of its own on the node. `expression`: the template that will name the
     task type this one stands for."""
@@ -45,6 +46,7 @@ class TaskType:
     expression: Text | None = None
     detaches: bool = False
     waits: bool = False
+    computes: bool = False
 
     @property
     def free_form(self) -> str | None:
@@ -157,6 +159,7 @@ def load(path: Path) -> TaskType:
         on_controller=bool(getattr(module, "ON_CONTROLLER", False)),
         detaches=bool(getattr(module, "DETACHES", False)),
         waits=bool(getattr(module, "WAITS", False)),
+        computes=bool(getattr(module, "COMPUTES", False)),
         run_once=bool(getattr(module, "RUN_ONCE", False)),
         aliases=aliases,
     )

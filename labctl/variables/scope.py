@@ -73,7 +73,7 @@ class Scope(Source, Mapping[str, Any]):
     def written(self, names: frozenset[str]) -> tuple[tuple[str, Any], ...] | None:
         """As `among`, where none of them has anything to render."""
         found = tuple((name, self._raw(name)) for name in self._present(names))
-        return found if all(map(_is_plain, found)) else None
+        return found if all(is_constant(value) for _name, value in found) else None
 
     def _present(self, names: frozenset[str]) -> list[str]:
         return sorted({name for layer in self._layers for name in layer.keys() & names})
@@ -293,8 +293,8 @@ class Scope(Source, Mapping[str, Any]):
         return translate(error, mark, [*self, *self.templar.environment.globals], self.templar.environment)
 
 
-def _is_plain(named: tuple[str, Any]) -> bool:
-    value = named[1]
+def is_constant(value: Any) -> bool:
+    """Whether it is a single value that has nothing to render."""
     if type(value) is Text:
         return not (value.vault or is_template(value))
     return type(value) in _PLAIN
