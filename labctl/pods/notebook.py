@@ -106,7 +106,7 @@ class Notebook:
             "plan": plan,
             "disk": disk_bytes(self.pod),
             "oom_group": oom_group,
-            "guard": function_source("notebook_clean")[1].decode(),
+            "guard": function_source("notebook_guard")[1].decode(),
             "timeout": timeout,
         }
         return self._ask("ready", job=job)
