@@ -33,7 +33,7 @@ def compile_all(modules: Sequence[tuple[str, str, str]]) -> bytes:
 
 def kept(name: str, made_of: object, make: Callable[[], bytes]) -> bytes:
     """What `make` gives; from the cache where it was made of the same before."""
-    key = hashlib.sha256(repr((MAGIC_NUMBER, made_of)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((MAGIC_NUMBER, _COMPILER, made_of)).encode()).hexdigest()[:16]
     path = cache_dir() / f"{name}-{key}"
     return _read(path) or _write(path, make())
 
