@@ -59,7 +59,9 @@ class Arguments(Args):
     duration: float | None = arg(None, doc="seconds; in the background it may be left out")
     pod: str | None = arg(None, doc="run within a container of this pod")
     container: str | None = arg(None, doc="which one, where the pod has several")
-    engine: Literal["own", "stress-ng"] = arg("own", doc="stress-ng: it must be installed on the node")
+    engine: Literal["own", "stress-ng"] = arg(
+        "own", doc="stress-ng, where it is installed, for cpu and memory"
+    )
     reserve: str = arg(
         "5%", doc="share of the node's memory, and of the disk, that is left alone; 0 fills the disk"
     )

@@ -154,14 +154,13 @@ class Team:
             os._exit(code)
 
     def described(self) -> dict[str, object]:
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {
+            name: {"unit": self.kinds[name].unit, **options, "pids": []}
+            for name, options in self.plan.items()
+        }
         for worker in self.workers:
-            one = found.setdefault(
-                worker.name, {"unit": self.kinds[worker.name].unit, "workers": [], **self.plan[worker.name]}
-            )
-            one.setdefault("pids", []).append(worker.pid)
+            found[worker.name]["pids"].append(worker.pid)
         for one in found.values():
-            one["workers"] = len(one["pids"])
             one.pop("token", None)
         if self.ports:
             found["sink"]["ports"] = self.ports

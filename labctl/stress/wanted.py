@@ -130,7 +130,7 @@ KINDS = {
     "fds": _Kind("count", {"count": (as_many_as, _NEEDED), "workers": (count, 1)}),
 }
 # What stress-ng has no word for, or counts otherwise.
-_OWN_ONLY = {"memory": ("step", "every"), "disk": ("rate", "verify")}
+_OWN_ONLY = {"memory": ("step", "every")}
 
 
 def plan_of(asked: Mapping[str, Any], engine: str = "own") -> dict[str, dict[str, Any]]:
@@ -138,8 +138,8 @@ def plan_of(asked: Mapping[str, Any], engine: str = "own") -> dict[str, dict[str
     plan = {kind: _options(kind, value) for kind, value in asked.items()}
     if engine == "stress-ng":
         for kind, options in asked.items():
-            if kind not in ("cpu", "memory", "disk"):
-                raise PlaybookError(f"the engine stress-ng is for cpu, memory and disk here, not for {kind}")
+            if kind not in ("cpu", "memory"):
+                raise PlaybookError(f"the engine stress-ng is for cpu and memory here, not for {kind}")
             for option in _OWN_ONLY.get(kind, ()):
                 if isinstance(options, Mapping) and option in options:
                     raise PlaybookError(f"'{option}' of '{kind}' is for the engine own, not for stress-ng")

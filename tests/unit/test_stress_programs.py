@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -323,3 +324,28 @@ def test_an_engine_that_is_not_there_is_said(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert "this node has no program 'stress-ng'" in stress({"cpu": CPU}, "--engine", "stress-ng").refused()
+
+
+def test_stress_ng_is_asked_for_the_same(load_stressor: Any) -> None:
+    words = load_stressor("ng").arguments
+    assert words("cpu", {**CPU, "workers": 2, "load": 0.25}, 7)[:7] == [
+        *("stress-ng", "--cpu", "2", "--cpu-load", "25", "--cpu-method", "int64")
+    ]
+    memory = words("memory", {**MEMORY, "workers": 2}, 7)
+    assert memory[memory.index("--vm-bytes") + 1] == str(48 << 20)  # which it divides among its workers
+    assert memory[-2:] == ["--yaml", "/proc/self/fd/7"]
+
+
+@pytest.mark.skipif(not shutil.which("stress-ng"), reason="stress-ng is not installed")
+def test_stress_ng_tells_its_work_and_leaves_nothing(stress: Callable[..., Program]) -> None:
+    program = stress({"cpu": {**CPU, "load": 0.2}, "memory": MEMORY}, "--engine", "stress-ng", "--seconds", 2)
+    header, end = program.of("header"), program.of("end")
+    assert header["stressors"]["cpu"]["unit"] == "bogo operations"
+    for name in ("cpu", "memory"):
+        assert end["stressors"][name][0]["work"] > 0
+        assert end["stressors"][name][0]["cpu_seconds"] > 0
+    again = stress({"cpu": CPU}, "--engine", "stress-ng")
+    again.of("work")
+    (worker,) = again.pids()
+    again.process.kill()
+    assert gone([worker])
