@@ -9,7 +9,7 @@ from typing import Any
 from labctl.limits.caps import Ceiling
 from labctl.limits.journal import Journal
 from labctl.limits.plan import Plan
-from labctl.limits.search import Attempt, next_attempt
+from labctl.limits.search import next_attempt
 from labctl.measure.boundary import boundary
 from labctl.measure.limit_steps import Search, Tried
 
@@ -34,22 +34,15 @@ def find(plan: Plan, subject: Subject, journal: Journal, on_step: Callable[[Trie
 def _repetition(
     plan: Plan, subject: Subject, journal: Journal, repetition: int, on_step: Callable[[Tried], None]
 ) -> None:
-    tried = journal.read().of(repetition)
     while True:
+        tried = journal.read().of(repetition)
         ceiling = subject.ceiling()
         attempt = next_attempt(plan, ceiling.amount, [step.outcome for step in tried])
         if attempt is None:
             if ceiling.why and boundary([step.outcome for step in tried]).first_bad is None:
                 journal.write("ceiling", repetition=repetition, amount=ceiling.amount, why=ceiling.why)
             return
-        step = _step(subject, journal, repetition, len(tried) + 1, attempt)
-        tried.append(step)
-        on_step(step)
-
-
-def _step(subject: Subject, journal: Journal, repetition: int, number: int, attempt: Attempt) -> Tried:
-    place = {"repetition": repetition, "step": number}
-    journal.write("begin", **place, phase=attempt.phase, requested=attempt.amount)
-    record = dict(subject.attempt(attempt.amount))
-    journal.write("end", **place, record=record)
-    return Tried(repetition, number, attempt.phase, attempt.amount, None, None, record)
+        place = {"repetition": repetition, "step": len(tried) + 1}
+        journal.write("begin", **place, phase=attempt.phase, requested=attempt.amount)
+        journal.write("end", **place, record=dict(subject.attempt(attempt.amount)))
+        on_step(journal.read().of(repetition)[-1])

@@ -5,12 +5,15 @@ A pure function of what was tried, so a search goes on after an interruption fro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from labctl.limits.plan import Plan
 from labctl.measure.boundary import Outcome, boundary
+
+CROWDED_TRIES = 3  # so often a step is made that others leave too little of the processors
 
 Phase = Literal["ramp", "bisect"]
 
@@ -23,12 +26,15 @@ class Attempt:
 
 def next_attempt(plan: Plan, ceiling: int | None, outcomes: Sequence[Outcome]) -> Attempt | None:
     """What one repetition tries next after these outcomes; None when it is done. Nothing above `ceiling` is tried
-    (None: there is none). What somebody outside ended is tried again, as `measure.boundary.counted` says."""
+    (None: there is none). What somebody outside ended is tried again, as `measure.boundary.counted` says, and what was
+    crowded up to CROWDED_TRIES times."""
     found = boundary(outcomes)
     if found.first_bad is None:
-        amount = next(
-            (a for a in ramp(plan, ceiling) if found.last_good is None or a > found.last_good), None
-        )
+        settled = {one.amount for one in outcomes if one.good and not one.crowded}
+        crowded = Counter(one.amount for one in outcomes if one.crowded)
+        settled |= {amount for amount, times in crowded.items() if times >= CROWDED_TRIES}
+        reached = max(settled, default=None)
+        amount = next((a for a in ramp(plan, ceiling) if reached is None or a > reached), None)
         return None if amount is None else Attempt(amount, "ramp")
     low, high = found.last_good or 0, found.first_bad
     if high - low <= plan.resolution(high):

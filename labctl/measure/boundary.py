@@ -15,11 +15,13 @@ KNEE_GAIN = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One amount that was tried (bytes, processes). `cause` says why it was bad."""
+    """One amount that was tried (bytes, processes). `cause` says why it was bad. `crowded`: it was good, and others
+    took so much of the processors that its figures say nothing."""
 
     amount: int
     good: bool
     cause: str | None = None
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

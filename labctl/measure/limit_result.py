@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,8 @@ class Repetition:
 
     @property
     def share(self) -> float | None:
-        """What was used of the limit at the last good amount, as a share."""
-        percent = self.last.value("pct_of_limit") if self.last else None
-        return None if percent is None else percent / 100
+        """What was in use of the limit at the last good amount, as a share."""
+        return self.last.in_use if self.last else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,15 @@ def _repetition(search: Search, number: int) -> Repetition:
 
 
 def _throughputs(steps: Sequence[Tried]) -> list[tuple[int, float]]:
-    """(amount, work per second) of good steps; the median where an amount was tried more than once."""
-    known: dict[int, list[float]] = {}
+    """(amount, work per second) of good steps, the median where an amount was tried more than once; up to the first
+    amount that was crowded each time, for a knee is one only where all before it is known."""
+    known: dict[int, list[float]] = {step.requested: [] for step in steps if step.good}
     for step in steps:
         value = step.value("throughput")
-        if step.good and value is not None:
-            known.setdefault(step.requested, []).append(value)
-    return [(amount, statistics.median(values)) for amount, values in known.items()]
+        if step.good and not step.crowded and value is not None:
+            known[step.requested].append(value)
+    ordered = itertools.takewhile(lambda amount: known[amount], sorted(known))
+    return [(amount, statistics.median(known[amount])) for amount in ordered]
 
 
 def _held_back(found: Sequence[Repetition], knees: Sequence[int]) -> str | None:
@@ -162,7 +164,7 @@ def _held_back(found: Sequence[Repetition], knees: Sequence[int]) -> str | None:
         for one in found
         if one.knee is not None
         for step in one.steps
-        if step.good and step.requested > one.knee
+        if step.good and not step.crowded and step.requested > one.knee
     ]
     known = [value for value in held if value is not None]
     return "throttle" if known and statistics.median(known) >= THROTTLED else None

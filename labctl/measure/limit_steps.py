@@ -15,13 +15,14 @@ from labctl.measure.boundary import Outcome
 
 CONTROLLER_LOST = "controller lost"
 SHORT = "short"  # less was achieved than was asked for, and no errno says why
+FREE = 0.9  # of the processors it could have used, a step got at least so much where nobody crowded it
 _ERRNO = {"ENOSPC": "enospc", "EDQUOT": "enospc", "ENOMEM": "oom", "EAGAIN": "pids", "EMFILE": "fds"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """One step: its place in the search, and the node's record of it (None: it never ended, the controller was
-    lost). `began` and `ended` are seconds since the epoch on the controller's clock."""
+    lost). `began` and `ended` are seconds since the epoch on the controller's clock. `processors`: how many the node has."""
 
     repetition: int
     number: int
@@ -30,6 +31,7 @@ class Tried:
     began: float | None
     ended: float | None = None
     record: Mapping[str, Any] | None = None
+    processors: float | None = None
 
     def value(self, *path: str) -> float | None:
         """A number of the record, None where it was not measured."""
@@ -64,8 +66,29 @@ class Tried:
         return self.cause is None
 
     @property
+    def in_use(self) -> float | None:
+        """What was in use of the limit, as a share. Of memory that which cannot be taken back (anonymous, shared, the
+        kernel's): with page cache, a limit would always be all in use."""
+        limit = self.value("limit")
+        parts = [self.value("memory", part) for part in ("anon", "shmem", "kernel")]
+        if limit and parts[0] is not None and (self.record or {}).get("resource") == "memory":
+            return sum(part or 0 for part in parts) / limit
+        percent = self.value("pct_of_limit")
+        return None if percent is None else percent / 100
+
+    @property
+    def crowded(self) -> bool:
+        """Whether processes that compute got less than they could have used, under a quota of so many cores on so
+        many processors: others used them, and its figures say nothing of the limit."""
+        used = self.value("usage")
+        if (self.record or {}).get("resource") != "cpu" or not self.good or used is None:
+            return False
+        bounds = [float(self.requested), self.value("limit"), self.processors]
+        return used < FREE * min(bound for bound in bounds if bound)
+
+    @property
     def outcome(self) -> Outcome:
-        return Outcome(self.requested, self.good, self.cause)
+        return Outcome(self.requested, self.good, self.cause, self.crowded)
 
 
 @dataclass
@@ -116,9 +139,8 @@ def read_search(lines: Iterable[str]) -> Search:
             pending = event
         elif kind == "end" and pending is not None:
             record = event.get("record")
-            search.steps.append(
-                _tried(pending, event.get("wall"), record if isinstance(record, dict) else {})
-            )
+            ended = event.get("wall"), record if isinstance(record, dict) else {}
+            search.steps.append(_tried(search, pending, *ended))
             pending = None
         else:
             search.notes.append(event)
@@ -136,10 +158,11 @@ def _event(line: str) -> dict[str, Any] | None:
 
 def _lost(search: Search, begun: Mapping[str, Any] | None) -> None:
     if begun is not None:
-        search.steps.append(_tried(begun, None, None))
+        search.steps.append(_tried(search, begun, None, None))
 
 
-def _tried(begun: Mapping[str, Any], ended: Any, record: Mapping[str, Any] | None) -> Tried:
+def _tried(search: Search, begun: Mapping[str, Any], ended: Any, record: Mapping[str, Any] | None) -> Tried:
+    processors = (search.head.get("capacity") or {}).get("cpus")
     return Tried(
         int(begun.get("repetition") or 1),
         int(begun.get("step") or 0),
@@ -148,4 +171,5 @@ def _tried(begun: Mapping[str, Any], ended: Any, record: Mapping[str, Any] | Non
         begun.get("wall"),
         ended,
         record,
+        float(processors) if isinstance(processors, int | float) else None,
     )

@@ -139,7 +139,12 @@ def cpu_within(load: Load, window: Window) -> Measured:
     """CPU seconds the load used in a window, interpolated at its edges. None when it did not run throughout."""
     if not load.t or load.t[0] > window.start or load.t[-1] < window.end:
         return Measured(None, f"the load on {load.host} did not run throughout")
-    return Measured(_at(load, window.end) - _at(load, window.start))
+    return Measured(cpu_known(load, window))
+
+
+def cpu_known(load: Load, window: Window) -> float:
+    """CPU seconds the load is known to have used in a window, whether it ran throughout or not."""
+    return _at(load, window.end) - _at(load, window.start) if load.t else 0.0
 
 
 def _at(load: Load, t: float) -> float:
@@ -149,3 +154,33 @@ def _at(load: Load, t: float) -> float:
     before, after = load.t[i - 1], load.t[i]
     part = (t - before) / (after - before) if after > before else 1.0
     return load.cpu[i - 1] + min(1.0, max(0.0, part)) * (load.cpu[i] - load.cpu[i - 1])
+
+
+def what_went_wrong(load: Load) -> str | None:
+    """One sentence, when a load was not what was asked for to its end; None when it was. To be refused more is what
+    `count: max` asks for."""
+    for death in load.deaths:
+        refused = next(
+            (e for e in load.errors if (e["stressor"], e["worker"]) == (death["stressor"], death["worker"])),
+            None,
+        )
+        if refused is None:
+            return f"{death['stressor']} worker {death['worker']} {_how(death)}"
+    for error in load.errors:
+        kind = load.stressor(error["stressor"])
+        if kind and kind.name in ("pids", "fds") and kind.options["count"] is None:
+            continue
+        number = f" ({error['errno']})" if error["errno"] else ""
+        return f"{error['stressor']} worker {error['worker']}: {error['message']}{number}"
+    if load.reason == "container ended":
+        return "the container ended"
+    return None if load.reason else "its lines end in the middle"
+
+
+def _how(death: Mapping[str, Any]) -> str:
+    held = f", holding {death['held']:.0f}" if death.get("held") else ""
+    if "signal" not in death:
+        return f"ended with status {death['exit']}{held}"
+    if death["signal"] == 9 and death.get("oom_kills"):
+        return f"was killed for lack of memory in its container{held}"
+    return f"was ended by signal {death['signal']}{held}"

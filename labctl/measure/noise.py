@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labctl.measure.load import Load, cpu_known
 from labctl.measure.recording import Recording, Sample
 from labctl.measure.series import Window, cpu_seconds, increases
 
 # seconds: within it the monotonic clocks of two nodes began at one moment, and so are one kernel's
-_ONE_KERNEL = 0.01
+ONE_KERNEL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,15 @@ def noise(
     containers: Sequence[str],
     window: Window,
     thresholds: Thresholds | None = None,
+    loads: Sequence[Load] = (),
 ) -> list[Flag]:
-    """Every check over a window, the worst host for each. `containers` are those being measured; nodes that
+    """Every check over a window, the worst host for each. `containers` are those being measured, `loads` those that
+    were asked for; nodes that
     share a kernel (their monotonic clocks began at one moment: the embedded lab, where LXC gives
     every node a boot id of its own) count as one machine for foreign CPU, and all that runs in them is known.
 
     steal      share of all CPU time the hypervisor took
-    foreign    share of all CPU time used by anything but the containers (labctl's own work included; see _foreign)
+    foreign    share of all CPU time used by anything but the containers and the load (labctl's own work included; see _foreign)
     throttled  seconds per second the containers waited for their CPU limit, summed
     swap       pages swapped in or out
     late       share of samples that came late or not at all
@@ -72,7 +75,7 @@ def noise(
             "foreign",
             "share",
             limits.foreign,
-            [(r, _foreign(r, recordings, containers, window)) for r in recordings],
+            [(r, _foreign(r, recordings, containers, window, loads)) for r in recordings],
         ),
         _worst(
             "throttled", "s/s", limits.throttled, [(r, _throttled(r, containers, window)) for r in recordings]
@@ -117,17 +120,26 @@ def _steal(recording: Recording, window: Window) -> float | None:
 
 
 def _foreign(
-    recording: Recording, recordings: Sequence[Recording], containers: Sequence[str], window: Window
+    recording: Recording,
+    recordings: Sequence[Recording],
+    containers: Sequence[str],
+    window: Window,
+    loads: Sequence[Load],
 ) -> float | None:
-    """Busy CPU time that is neither idle, waiting for I/O, nor stolen, less what the containers used; of nodes that
+    """Busy CPU time that is neither idle, waiting for I/O, nor stolen, less what the containers and the load used; of nodes that
     share a kernel, less what all of the nodes used: the runtime's own work there is the migration's, not noise."""
     spent = _ticks(recording, window)
     if spent is None:
         return None
     user, nice, system, _idle, _iowait, irq, softirq, _steal_ticks = spent[0]
-    together = [r for r in recordings if abs(r.booted - recording.booted) < _ONE_KERNEL]
+    together = [r for r in recordings if abs(r.booted - recording.booted) < ONE_KERNEL]
     own = [_own_seconds(r, spent[1]) for r in together] if len(together) > 1 else [None]
-    known = cpu_seconds(together, containers, spent[1]).value if None in own else sum(filter(None, own))
+    known: float | None = sum(filter(None, own))
+    if None in own:
+        known = cpu_seconds(together, containers, spent[1]).value
+        hosts = {r.host for r in together}
+        asked_for = sum(cpu_known(load, spent[1]) for load in loads if load.host in hosts)
+        known = None if known is None else known + asked_for
     if known is None:
         return None
     busy = (user + nice + system + irq + softirq) / recording.clock_ticks

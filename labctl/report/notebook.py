@@ -89,6 +89,7 @@ def _step(step: Tried) -> dict[str, Any]:
         "requested": step.requested,
         "good": step.good,
         "cause": step.cause,
+        "crowded": step.crowded,
         "record": dict(step.record) if step.record is not None else None,
     }
 
@@ -108,6 +109,8 @@ def _row(one: Found, step: Tried) -> dict[str, Any]:
         "usage": step.value("usage"),
         "limit": step.value("limit"),
         "pct_of_limit": step.value("pct_of_limit"),
+        "in_use": step.in_use,
+        "crowded": int(step.crowded),
         "throttled_pct": step.value("throttled_pct"),
         "nr_throttled": step.value("nr_throttled"),
         "nr_periods": step.value("nr_periods"),

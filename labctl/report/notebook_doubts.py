@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labctl.measure.boundary import OUTSIDE
-from labctl.measure.limit_steps import Tried
+from labctl.measure.limit_steps import FREE, Tried
 from labctl.report import formats
 from labctl.report.environment import one_machine
 from labctl.report.model import Claim
@@ -55,6 +55,7 @@ def _held_back(one: Found) -> Claim:
         value
         for step in one.search.steps
         if step.good
+        and not step.crowded
         and knee is not None
         and step.requested > knee
         and (value := step.value("throttled_pct")) is not None
@@ -118,6 +119,12 @@ def _of_search(one: Found) -> list[str]:
         what = formats.names(sorted({str(step.cause) for step in outside}))
         doubts.append(
             f"{name}: {len(outside)} step{'s' * (len(outside) != 1)} ended from outside ({what}); such an amount is tried again."
+        )
+    crowded = [step for step in steps if step.crowded]
+    if crowded:
+        doubts.append(
+            f"{name}: in {len(crowded)} of {len(steps)} steps others used the processors, and the notebook got under"
+            f" {formats.percent(FREE)} of what it could have used; no knee is taken from them."
         )
     doubts += [
         f"{name}, repetition {repetition.number}: the search stopped early, {repetition.ceiling}."

@@ -77,7 +77,7 @@ def _gauge(one: Found) -> Gauge:
 def load(one: Found) -> Load:
     whole = (100.0, f"limit {limit(one)}")
     plots = [
-        LoadPlot("in use", "% of limit", _spots(one, _number("pct_of_limit"), "%"), 1, 130.0, whole),
+        LoadPlot("in use", "% of limit", _spots(one, _share, "%"), 1, 130.0, whole),
         LoadPlot(
             "throughput",
             throughput_unit(one),
@@ -106,6 +106,10 @@ def _caption(one: Found) -> str:
     return words
 
 
+def _share(step: Tried) -> float | None:
+    return None if step.in_use is None else 100 * step.in_use
+
+
 def _number(*path: str) -> Callable[[Tried], float | None]:
     return lambda step: step.value(*path)
 
@@ -116,8 +120,10 @@ def _spots(one: Found, value: Callable[[Tried], float | None], unit: str) -> tup
         y = value(step)
         shown = "not measured" if y is None else f"{formats.digits(y)} {unit}"
         outcome = "held" if step.good else f"broke: {step.cause}"
+        if step.crowded:
+            outcome += ", others used the processors"
         tooltip = f"{amount(one, step.requested)}, repetition {step.repetition}: {shown}; {outcome}"
-        spots.append(Spot(_x(one, step.requested), y, step.good, tooltip))
+        spots.append(Spot(_x(one, step.requested), y, step.good, tooltip, step.crowded))
     return tuple(spots)
 
 

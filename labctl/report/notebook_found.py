@@ -55,6 +55,7 @@ def used_at_knee(one: Found) -> float | None:
         for repetition in one.result.repetitions
         for step in repetition.steps
         if step.good
+        and not step.crowded
         and step.requested == repetition.knee
         and (value := step.value("pct_of_limit")) is not None
     ]

@@ -56,7 +56,12 @@ def verdict(one: Found) -> Verdict:
     result = one.result
     if one.resource == "cpu":
         used = used_at_knee(one)
-        if result.knee is None or used is None or result.knees is None:
+        if (
+            result.knee is None
+            or used is None
+            or result.knees is None
+            or result.knees.n < len(result.repetitions)
+        ):
             return "not shown"
         return "pass" if used >= MET and result.cause == "throttle" and _agree(result.knees.share) else "fail"
     if result.first_bad is None or result.share is None or result.bounds is None:
@@ -116,6 +121,10 @@ def _bounded(one: Found) -> Finding:
 def _processor(one: Found) -> Finding:
     result, name = one.result, label(one)
     if result.knee is None:
+        crowded = sum(step.crowded for step in one.search.steps)
+        if crowded:
+            text = f"{name}: no knee could be found, for others used the processors."
+            return Finding(text, verdict(one), f"So it was in {crowded} of {len(one.search.steps)} steps.")
         text = f"{name}: every process more paid, up to {amount(one, result.last_good)}."
         return Finding(text, verdict(one), "No knee was found: nothing held the processes back.")
     text = f"{name}: limited to {limit(one)}, more than {amount(one, result.knee)} gain nothing."
@@ -160,7 +169,10 @@ def median_at(one: Found, requested: int | None, *path: str) -> float | None:
     values = [
         value
         for step in one.search.steps
-        if step.good and step.requested == requested and (value := step.value(*path)) is not None
+        if step.good
+        and not step.crowded
+        and step.requested == requested
+        and (value := step.value(*path)) is not None
     ]
     return statistics.median(values) if values else None
 

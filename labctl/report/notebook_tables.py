@@ -114,13 +114,21 @@ def _step_cells(one: Found, step: Tried) -> tuple[Cell, ...]:
         Cell(step.phase),
         Cell(amount(one, step.requested)),
         Cell(amount(one, step.value("achieved"))),
-        Cell(percent("pct_of_limit")),
+        Cell(formats.percent(step.in_use)),
         Cell(formats.MISSING if work is None else formats.digits(work)),
         Cell(percent("throttled_pct")),
         Cell(ms("p50")),
         Cell(ms("p95"), f"{timeouts:.0f} without answer" if timeouts else ""),
         Cell(formats.quantity(step.value("wall_s"), "s")),
-        Cell("held", tone="good") if step.good else Cell(str(step.cause), _died(step), "bad"),
+        _outcome(step),
+    )
+
+
+def _outcome(step: Tried) -> Cell:
+    if not step.good:
+        return Cell(str(step.cause), _died(step), "bad")
+    return Cell(
+        "held", "others used the processors" if step.crowded else "", "unsure" if step.crowded else "good"
     )
 
 

@@ -121,7 +121,7 @@ def journal(resource: str, repetitions: int, begin: float) -> list[dict[str, Any
     processes = {"boot": "b", "containers": {"notebook.client": 400, "other.web": 300}}
     lines: list[dict[str, Any]] = [
         {"event": "search", "wall": at, "resource": resource, "host": "worker1", "pod": "notebook", "container": "notebook", "profile": "quick",
-         "plan": plan | PLANS[resource], "limits": LIMITS, "capacity": {}, "oom_group": False},
+         "plan": plan | PLANS[resource], "limits": LIMITS, "capacity": {"cpus": 2}, "oom_group": False},
         {"event": "neighbours", "wall": at, "when": "before", **processes},
     ]  # fmt: skip
     for repetition in range(1, repetitions + 1):

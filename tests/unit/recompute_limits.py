@@ -56,6 +56,19 @@ def cause(requested, record):
     return "short" if record["achieved"] < requested else None
 
 
+def in_use(record):
+    if record["resource"] == "memory" and record["limit"] and record["memory"]["anon"] is not None:
+        return sum(record["memory"][part] or 0 for part in ("anon", "shmem", "kernel")) / record["limit"]
+    return None if record["pct_of_limit"] is None else record["pct_of_limit"] / 100
+
+
+def crowded(head, requested, record):
+    if record is None or record["resource"] != "cpu" or cause(requested, record) or record["usage"] is None:
+        return False
+    bounds = [requested, record["limit"], head["capacity"].get("cpus")]
+    return record["usage"] < 0.9 * min(bound for bound in bounds if bound)
+
+
 def edges(steps):
     """Last good, first bad and its cause, of one repetition's (requested, cause)."""
     ended = [amount for amount, why in steps if why in OUTSIDE]
@@ -92,11 +105,18 @@ def recompute(lines):
     for number in sorted({step[0] for step in steps}):
         own = [(requested, cause(requested, record), record) for n, requested, record in steps if n == number]
         last, first, why = edges([(requested, bad) for requested, bad, _ in own])
-        at_last = [record["pct_of_limit"] for requested, bad, record in own if requested == last and not bad]
+        at_last = [in_use(record) for requested, bad, record in own if requested == last and not bad]
         points = {}
         for requested, bad, record in own:
-            if not bad and record["throughput"] is not None:
-                points.setdefault(requested, []).append(record["throughput"])
+            if not bad:
+                points.setdefault(requested, [])
+                if record["throughput"] is not None and not crowded(head, requested, record):
+                    points[requested].append(record["throughput"])
+        known = {}
+        for amount in sorted(points):
+            if not points[amount]:
+                break
+            known[amount] = points[amount]
         repetitions.append(
             {
                 "repetition": number,
@@ -104,8 +124,8 @@ def recompute(lines):
                 "last_good": last,
                 "first_bad": first,
                 "cause": why,
-                "share_of_limit": at_last[-1] / 100 if at_last and at_last[-1] is not None else None,
-                "knee": knee(points) if resource == "cpu" else None,
+                "share_of_limit": at_last[-1] if at_last else None,
+                "knee": knee(known) if resource == "cpu" else None,
                 "ceiling": next(
                     (
                         n["why"]
@@ -125,7 +145,11 @@ def recompute(lines):
         record["throttled_pct"]
         for one in repetitions
         for n, requested, record in steps
-        if n == one["repetition"] and one["knee"] and requested > one["knee"] and not cause(requested, record)
+        if n == one["repetition"]
+        and one["knee"]
+        and requested > one["knee"]
+        and not cause(requested, record)
+        and not crowded(head, requested, record)
     ]
     beyond = [value for value in beyond if value is not None]
     throttled = bool(knees and beyond and statistics.median(beyond) >= 5)
@@ -183,7 +207,7 @@ def main(run):
         made = recompute(lines)
         wrong += differences(told, made, path.stem)
         steps = [
-            {"repetition": n, "requested": requested, "good": cause(requested, record) is None, "cause": cause(requested, record), "record": record}
+            {"repetition": n, "requested": requested, "good": cause(requested, record) is None, "cause": cause(requested, record), "crowded": crowded(lines[0], requested, record), "record": record}
             for n, requested, record in steps_of(lines)
         ]  # fmt: skip
         wrong += differences(told.get("steps"), steps, f"{path.stem}.steps")

@@ -370,6 +370,43 @@ def test_a_machine_with_too_few_processors_is_not_called_throttled(tmp_path: Pat
     assert (result.knee, result.cause) == (2, None)
 
 
+def test_a_step_that_others_crowd_is_made_again_and_gives_no_knee(tmp_path: Path) -> None:
+    """Two processes that get a quarter of what they could use, twice; then, in another search, each time."""
+    crowd = [2, 2]
+
+    def attempt(amount: int) -> dict[str, Any]:
+        got = 1.0
+        if amount in crowd:
+            crowd.remove(amount)
+            got = 0.25
+        more = {
+            "resource": "cpu",
+            "usage": got,
+            "throughput": 50.0 * got,
+            "throttled_pct": 100.0 * (amount > 1),
+        }
+        return record(amount, limit=1) | more
+
+    once = Plan("cpu", 1, 1, 3, repetitions=1)
+    result, found = search(tmp_path / "twice", once, attempt, 3)
+    assert [(step.requested, step.crowded) for step in found.steps] == [
+        *((1, False), (2, True), (2, True), (2, False), (3, False))
+    ]
+    assert (result.knee, result.cause) == (1, "throttle")
+    crowd += [2] * 10
+    result, found = search(tmp_path / "always", once, attempt, 3)
+    assert [step.requested for step in found.steps] == [1, 2, 2, 2, 3]
+    assert (result.knee, result.cause, result.last_good) == (None, None, 3)
+
+
+def test_a_machine_smaller_than_the_quota_crowds_nobody() -> None:
+    head = {"event": "search", "resource": "cpu", "capacity": {"cpus": 2}}
+    begin = {"event": "begin", "repetition": 1, "step": 1, "phase": "ramp", "requested": 4}
+    end = {"event": "end", "record": record(4, limit=8) | {"resource": "cpu", "usage": 1.9}}
+    (step,) = read_search(json.dumps(line) for line in (head, begin, end)).steps
+    assert not step.crowded
+
+
 def test_what_the_repetitions_say_together(tmp_path: Path) -> None:
     limits = iter([500 * MEBIBYTE] * 10 + [490 * MEBIBYTE] * 10 + [510 * MEBIBYTE] * 20)
     seen: list[int] = []

@@ -17,12 +17,14 @@ Tone = Literal["good", "bad", "unsure"]
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One step: the amount, what was measured (None: nothing), whether it was good."""
+    """One step: the amount, what was measured (None: nothing), whether it was good. `disturbed`: the figure says
+    nothing."""
 
     x: float
     y: float | None
     good: bool
     tooltip: str
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,7 @@ class Load:
             _plot(svg, across, plot, y)
             y += plot.height + GAP
         self._axis(svg, across, head + body)
-        _legend(
-            svg, head + body + FOOT + 14, any(not spot.good for plot in self.plots for spot in plot.spots)
-        )
+        _legend(svg, head + body + FOOT + 14, [spot for plot in self.plots for spot in plot.spots])
         return svg.render()
 
     def _across(self) -> Scale:
@@ -129,16 +129,17 @@ def _plot(svg: Svg, across: Scale, plot: LoadPlot, y: float) -> None:
             continue
         at = across(spot.x), up(spot.y)
         if spot.good:
-            svg.circle(*at, 3.4, f"spot f{plot.colour}", title=spot.tooltip)
+            kind = f"dot noisy s{plot.colour}" if spot.disturbed else f"spot f{plot.colour}"
+            svg.circle(*at, 3.4, kind, title=spot.tooltip)
         else:
             cross(svg, *at, spot.tooltip)
 
 
 def _medians(plot: LoadPlot) -> list[tuple[float, float]]:
-    """(amount, median of the good steps), by amount."""
+    """(amount, median of the good steps that nobody disturbed), by amount."""
     found: dict[float, list[float]] = {}
     for spot in plot.spots:
-        if spot.good and spot.y is not None:
+        if spot.good and not spot.disturbed and spot.y is not None:
             found.setdefault(spot.x, []).append(spot.y)
     return [(x, statistics.median(found[x])) for x in sorted(found)]
 
@@ -151,10 +152,20 @@ def cross(svg: Svg, x: float, y: float, tooltip: str) -> None:
     )
 
 
-def _legend(svg: Svg, y: float, broken: bool) -> None:
-    svg.circle(LEFT + 5, y - 4, 3.4, "spot f8")
-    svg.text(LEFT + 16, y, "a step that held, of any repetition; the line is their median", "muted")
-    if broken:
-        x = LEFT + 36 + text_width("a step that held, of any repetition; the line is their median")
-        cross(svg, x, y - 4, "")
-        svg.text(x + 12, y, "a step that broke", "muted")
+def _legend(svg: Svg, y: float, spots: list[Spot]) -> None:
+    x = LEFT + 5
+    for wanted, words in (
+        (True, "a step that held; the line is the median of the repetitions"),
+        (any(spot.disturbed for spot in spots), "held, others used the processors"),
+        (any(not spot.good for spot in spots), "a step that broke"),
+    ):
+        if not wanted:
+            continue
+        if words.startswith("held"):
+            svg.circle(x, y - 4, 3.4, "dot noisy s8")
+        elif words.endswith("broke"):
+            cross(svg, x, y - 4, "")
+        else:
+            svg.circle(x, y - 4, 3.4, "spot f8")
+        svg.text(x + 11, y, words, "muted")
+        x += 34 + text_width(words)
