@@ -15,7 +15,7 @@ import pytest
 
 from labctl.errors import PlaybookError
 from labctl.node.functions import facts as functions
-from labctl.node.functions import facts_distribution, facts_local, facts_lsb
+from labctl.node.functions import facts_distribution, facts_local, facts_lsb, facts_text
 from labctl.paths import builtin
 from labctl.task_types import Registry, load
 
@@ -222,6 +222,53 @@ def test_an_unknown_subset_is_refused_with_the_nearest_name(ctx: SimpleNamespace
 
 def test_filter_takes_names_with_and_without_prefix(ctx: SimpleNamespace) -> None:
     assert setup(ctx, filter=["ansible_kernel", "os_*"]).keys() == {"ansible_kernel", "ansible_os_family"}
+
+
+def test_programs_answer_together_or_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, script in {
+        "long": "#!/bin/sh\ni=0; while [ $i -lt 3000 ]; do echo 'a line of some length, and an ü'; i=$((i+1)); done; exit 3",
+        "closed": "#!/bin/sh\necho said; exec >&- 2>&-; sleep 0.2; exit 2",
+        "dead": "#!/bin/sh\nkill -9 $$",
+        "slow": f"#!/bin/sh\necho $$ > {tmp_path}/pid; exec sleep 60",
+        "odd": "\0\0no program",
+    }.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(facts_text, "PLACES", (str(tmp_path),))
+    programs = facts_text.Programs(2.0)
+    for name in ("long", "closed", "dead", "slow", "odd", "none"):
+        programs.start(name, [name])
+    assert programs.said("long") == (3, "a line of some length, and an ü\n" * 3000)
+    assert programs.said("closed") == (2, "said\n")
+    assert programs.said("dead") == (-9, "")
+    assert [programs.said(name) for name in ("slow", "odd", "none")] == [None, None, None]
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    programs.start("slow", ["slow"])
+    programs.close()
+    assert programs.said("slow") is None
+
+
+ETHTOOL = """Time stamping parameters for eth0:
+Capabilities:
+\thardware-transmit     (SOF_TIMESTAMPING_TX_HARDWARE)
+\tsoftware-receive      (SOF_TIMESTAMPING_RX_SOFTWARE)
+PTP Hardware Clock: 12
+Hardware Transmit Timestamp Modes: none
+Hardware Receive Filter Modes:
+\tall                   (HWTSTAMP_FILTER_ALL)
+"""
+
+
+def test_what_ethtool_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "T").write_text(ETHTOOL)
+    (tmp_path / "k").write_text("Features for eth0:\nrx-checksumming: on [fixed]\n\ttx-checksum-ipv4: off\n")
+    (tmp_path / "ethtool").write_text(f"#!/bin/sh\ncat {tmp_path}/${{1#-}}\n")
+    (tmp_path / "ethtool").chmod(0o755)
+    monkeypatch.setattr(facts_text, "PLACES", (str(tmp_path),))
+    known = facts("network")["lo"]
+    assert known["features"] == {"rx_checksumming": "on [fixed]", "tx_checksum_ipv4": "off"}
+    assert known["timestamping"] == ["tx_hardware", "rx_software"]
+    assert (known["hw_timestamp_filters"], known["phc_index"]) == (["all"], 12)
 
 
 def test_agent_and_facts_import_nothing_that_takes_long() -> None:
