@@ -17,7 +17,7 @@ LIVE_AFTER = 3.0  # seconds a command runs before its output is shown as it come
 TIMED_FROM = 2.0  # seconds from which a result says how long it took
 PROGRESS_EVERY = 10.0  # seconds between lines of the same measured progress
 _COLUMNS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
-_BAD = (Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED)
+_BAD = frozenset({Status.FAILED, Status.UNREACHABLE, Status.RESCUED, Status.IGNORED})
 
 
 class PlainConsole:
@@ -148,42 +148,41 @@ class PlainConsole:
         self._result(event, status, f" => (item={event.data.get('label')})", bad_now=True)
 
     def _on_result(self, event: Event) -> None:
-        status = Status(event.data["status"])
-        looped = "results" in (event.data.get("result") or {})
-        if looped and status in (Status.OK, Status.CHANGED, Status.UNKNOWN) and self._verbosity < 2:
-            self._hosts_left -= 1
-        elif status in _BAD:
+        status = event.data["status"]
+        status = status if type(status) is Status else Status(status)
+        looped = "results" in (event.data.get("result") or ())
+        if status in _BAD:
             self._bad.append(event)
-            self._hosts_left -= 1
-        else:
+        elif not looped or status is Status.SKIPPED or self._verbosity >= 2:
             self._result(event, status, "")
-            self._hosts_left -= 1
+        self._hosts_left -= 1
         if self._hosts_left <= 0:
             self._flush_bad()
 
     def _result(self, event: Event, status: Status, suffix: str, *, bad_now: bool = False) -> None:
-        result: Mapping[str, Any] = event.data.get("result") or {}
-        seconds = event.data.get("seconds") or 0.0
-        took = f"  ({duration(seconds)})" if seconds >= TIMED_FROM else ""
-        word = "skipping" if status is Status.SKIPPED else status
+        data, paint = event.data, self._paint
+        result: Mapping[str, Any] = data.get("result") or {}
+        seconds = data.get("seconds") or 0.0
+        took = paint("dim", f"  ({duration(seconds)})") if seconds >= TIMED_FROM else ""
+        word = "skipping" if status is Status.SKIPPED else str(status)
         if status is Status.UNKNOWN:
-            suffix += f" => {event.data.get('unknown') or result.get('msg', '')}"
+            suffix += f" => {data.get('unknown') or result.get('msg', '')}"
         elif status is Status.SKIPPED and self._verbosity >= 1 and "skip_reason" in result:
             condition = result.get("false_condition")
             suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
         style = status
-        self._write(self._paint(style, f"{word}: [{_where(event)}]{suffix}") + self._paint("dim", took))
+        self._write(paint(style, f"{word}: [{_where(event)}]{suffix}") + took)
         if self._dry:
             for line in self._dry_changes(event, status):
-                self._write(self._paint("changed", line))
-        always = event.data.get("action") == "debug" and status is Status.OK
+                self._write(paint("changed", line))
+        always = data.get("action") == "debug" and status is Status.OK
         if bad_now and status in _BAD:
             for line in result_lines(result, everything=self._verbosity >= 1):
-                self._write(self._paint(style, line))
+                self._write(paint(style, line))
         elif always or (self._verbosity >= self._shown_from(event) and status is not Status.SKIPPED):
             for line in result_lines(result, everything=True):
-                self._write(self._paint(style, line) if always else self._paint("dim", line))
-        if event.data.get("diff"):
+                self._write(paint(style if always else "dim", line))
+        if data.get("diff"):
             self._show_diff(event)
 
     @staticmethod

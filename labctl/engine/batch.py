@@ -84,6 +84,7 @@ class _Turn:
         self._ignore_unreachable = bool(self._task.inherited("ignore_unreachable"))
         scope = self._scope(first)
         self._arguments = [_settled(argument, scope) for argument in step.arguments or ()]
+        self._constant = all(argument.raw for argument in self._arguments)
         execution = Execution(self._scopes, step, first, Outcome(Result(Status.SKIPPED)))
         self._context = execution.context(scope, scope, first.name)
         self._same: Args | None = None  # the arguments, where they are the same for all
@@ -122,7 +123,7 @@ class _Turn:
         whole = len(values) == len(self._arguments)
         args = self._task_type.bind(values, self._task.arg_mark, checked=whole and self._step.checked)
         self._step.checked = self._step.checked or whole
-        if all(argument.raw for argument in self._arguments):
+        if self._constant:
             self._same = args
         return args
 

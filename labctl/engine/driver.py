@@ -61,7 +61,7 @@ class _Taken:
         self.unknown: str | None = None
 
     def drive(self, steps: Generator[Change, Any, dict[str, Any]] | dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(steps, Generator):
+        if type(steps) is dict or not isinstance(steps, Generator):
             return dict(steps or {})
         answer: Any = None
         try:

@@ -203,6 +203,9 @@ class Flow:
         """Count a result, and take the host out of the walk when it failed. What it came to, after
         ignore_errors and rescue."""
         status = outcome.result.status
+        if (status is Status.OK or status is Status.SKIPPED) and not outcome.past:
+            host.stats[status] += 1
+            return status
         counted = dict(host.stats) if outcome.past else {}
         if status in (Status.FAILED, Status.UNREACHABLE):
             status = self._failed(host, outcome, step.frame)

@@ -132,15 +132,21 @@ class _Json:
         self._texts: dict[str | None, str] = {}
 
     def __call__(self, _logger: object, _method: str, record: MutableMapping[str, Any]) -> str:
-        return "\n".join(map(self._line, record["events"]))
+        lines: list[str] = []
+        first: Event = record["events"][0]
+        where = self._named("play", first.play) + self._named("task", first.task)
+        for event in record["events"]:
+            if event.task != first.task or event.play != first.play:
+                where = self._named("play", event.play) + self._named("task", event.task)
+                first = event
+            lines.append(
+                f'{{"event": "{event.kind}", "time": {round(event.time, 6)}{where}'
+                f'{self._named("host", event.host)}, "data": {self._encode(event.data)}}}'
+            )
+        return "\n".join(lines)
 
-    def _line(self, event: Event) -> str:
-        head = f'{{"event": "{event.kind.value}", "time": {round(event.time, 6)}'
-        texts = self._texts
-        for name, value in (("play", event.play), ("task", event.task), ("host", event.host)):
-            if value is not None:
-                head += f', "{name}": {texts.get(value) or self._text(value)}'
-        return f'{head}, "data": {self._encode(event.data)}}}'
+    def _named(self, name: str, value: str | None) -> str:
+        return "" if value is None else f', "{name}": {self._texts.get(value) or self._text(value)}'
 
     def _text(self, value: str) -> str:
         if len(self._texts) > _TEXTS:

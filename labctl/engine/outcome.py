@@ -11,7 +11,7 @@ from labctl.events import Status
 from labctl.variables import Unknown
 
 
-@dataclass
+@dataclass(slots=True)
 class Outcome:
     """What a task made of one host, to be applied to its state in the main thread. `notify` holds the
     handlers' names, `facts` go to ansible_facts, `variables` to set_fact's place (include_vars' own when

@@ -15,6 +15,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from labctl.engine.journal import encoder
 from labctl.engine.outcome import Outcome
 from labctl.engine.results import Result, hide
 from labctl.events import Status
-from labctl.playbook.tree import Play, Task
+from labctl.playbook.tree import Handler, Play, Task
 
 FILE = "resume.jsonl"
 # What does not change what a task does.
@@ -46,7 +47,7 @@ class Place:
 
     @classmethod
     def of(cls, play: int, task: Task) -> Place:
-        return cls(play, os.path.realpath(task.mark.file), digest(task))
+        return cls(play, _resolved(task.mark.file), digest(task))
 
 
 @dataclasses.dataclass(slots=True)
@@ -66,21 +67,39 @@ class Ended(NamedTuple):
     status: Status
 
 
+_SORTED = json.JSONEncoder(sort_keys=True, default=repr)
+
+
+_TELLING = {
+    kind: [field.name for field in dataclasses.fields(kind) if field.name not in _ASIDE]
+    for kind in (Task, Handler)
+}
+
+
 def digest(task: Task) -> str:
     """A digest of what a task does, as written; of secrets in it nothing can be told."""
-    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.name not in _ASIDE}
-    text = json.dumps(_plain(fields), sort_keys=True, default=repr)
+    fields = {name: getattr(task, name) for name in _TELLING[type(task)]}
+    text = _SORTED.encode(_plain(fields))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name != "mark"}
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    return str(value)
+
+
+@cache
+def _resolved(file: str) -> str:
+    return os.path.realpath(file)
 
 
 class Progress:
@@ -98,6 +117,7 @@ class Progress:
         self._encode = encoder()
         self._places: dict[Task, Place] = {}
         self._heads: dict[tuple[Place, str], str] = {}
+        self._hosts: dict[str, str] = {}  # their names, encoded
         self._counts: dict[Place, Counter[str]] = {}
         self._lock = threading.Lock()
 
@@ -119,7 +139,12 @@ class Progress:
         """Note that a task has ended on hosts with these statuses; a failure that was neither ignored nor
         rescued is the place where the host stops."""
         head = self._head(task, label)
-        lines = [self._line(head, task, each) for each in ended if not each.outcome.result.is_unknown]
+        usual = not (task.register or _of_the_run(task) or vault.current().masks)
+        lines = [
+            self._usual(head, each) if usual and _is_usual(each) else self._line(head, task, each)
+            for each in ended
+            if not each.outcome.result.is_unknown
+        ]
         try:
             with self._lock:
                 self._stream.write("".join(lines))
@@ -134,6 +159,15 @@ class Progress:
             said = {**dataclasses.asdict(place), "task": label, "at": str(task.mark)}
             head = self._heads[place, label] = f"{self._encode(vault.hide(said))[:-1]}, "
         return head
+
+    def _usual(self, head: str, ended: Ended) -> str:
+        """As `_line`, of an outcome that leaves nothing to keep."""
+        host = self._hosts.get(ended.begun.host)
+        if host is None:
+            host = self._hosts[ended.begun.host] = self._encode(ended.begun.host)
+        return (
+            f'{head}"host": {host}, "turn": {ended.begun.turn}, "outcome": {{"status": "{ended.status}"}}}}\n'
+        )
 
     def _line(self, head: str, task: Task, ended: Ended) -> str:
         begun, stopped = ended.begun, ended.status in _OUT
@@ -157,6 +191,28 @@ class Progress:
             return
 
 
+def _of_the_run(task: Task) -> bool:
+    return task.action.rsplit(".", 1)[-1] in _OF_THE_RUN
+
+
+def _is_usual(ended: Ended) -> bool:
+    """Whether its status says all there is to say of it."""
+    outcome, status = ended.outcome, ended.status
+    return not (
+        (status is not Status.OK and status is not Status.SKIPPED)
+        or outcome.result.values.get("changed")
+        or outcome.ignore_errors
+        or outcome.ignore_unreachable
+        or outcome.notify
+        or outcome.target
+        or outcome.included
+        or outcome.lasting
+        or outcome.facts
+        or outcome.variables
+        or outcome.elsewhere
+    )
+
+
 def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
     """What restores the outcome, without what is empty, and whether the task must be run again all the same."""
     result = outcome.result
@@ -164,7 +220,7 @@ def _kept(task: Task, outcome: Outcome) -> tuple[dict[str, Any], bool]:
     if result.changed:
         kept["changed"] = True
     kept |= {name: value for name in _SAID if (value := getattr(outcome, name))}
-    if task.action.rsplit(".", 1)[-1] in _OF_THE_RUN or outcome.lasting:
+    if _of_the_run(task) or outcome.lasting:
         return kept, True
     needed = {name: value for name in _NEEDED if (value := getattr(outcome, name))}
     if "elsewhere" in needed:

@@ -13,7 +13,7 @@ CENSORED = "the output has been hidden due to the fact that 'no_log: true' was s
 HIDDEN = "********"
 
 
-@dataclass
+@dataclass(slots=True)
 class Result:
     """How a task (or one turn of its loop) ended on one host.
 
@@ -54,6 +54,8 @@ class Result:
     def facts(self) -> Mapping[str, Any] | None:
         """What it says of variables."""
         facts = self.values.get("ansible_facts")
+        if facts is None:
+            return None
         return facts if isinstance(facts, Mapping) and not self.failed else None
 
     def complete(self) -> Result:
@@ -80,7 +82,7 @@ class Result:
         if no_log:
             kept = ("changed", "failed", "unreachable", "skipped", "attempts")
             return {"censored": CENSORED, **{key: values[key] for key in kept if key in values}}
-        return {key: value for key, value in values.items() if not str(key).startswith("_ansible_")}
+        return {key: value for key, value in values.items() if str(key)[:9] != "_ansible_"}
 
 
 def _with_lines(values: dict[str, Any], name: str) -> None:

@@ -20,6 +20,7 @@ from labctl.playbook.loader import find_file, shared_templar
 from labctl.playbook.roles import read_variables
 from labctl.playbook.strings import Place, strings
 from labctl.playbook.tree import Entry, Keywords, Play, Playbook, Repeatable, Role, Task, walk
+from labctl.variables.joined import Joined
 from labctl.yaml import Mapping, Text
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Names:
             return
         self._words.update(_WORD.findall(text))
         source = str(text) if is_template(text) else f"{{{{ {text} }}}}"
+        if (joined := Joined.of(source, self._environment)) is not None:
+            for name in joined.names:
+                self._used.setdefault(name, text.mark)
+            return
         try:
             tree = self._environment.parse(source)
             used = meta.find_undeclared_variables(tree)

@@ -88,24 +88,26 @@ def of_entries(entries: Iterable[Entry]) -> Iterator[tuple[Text, Place]]:
 
 def of_node(node: Keywords) -> Iterator[tuple[Text, Place]]:
     """The strings a node gives itself."""
-    for name in _TEMPLATES:
-        yield from _texts(getattr(node, name), Place(node, name))
+    yield from _of_keywords(node, _TEMPLATES)
     yield from _texts(node.when, Place(node, "when", expression=True))
     if isinstance(node, Play):
-        for name in (*_OF_PLAYS, *_OF_PLAYS_TOO):
-            yield from _texts(getattr(node, name), Place(node, name))
+        yield from _of_keywords(node, (*_OF_PLAYS, *_OF_PLAYS_TOO))
     if isinstance(node, Role):
-        for name in ("params", "defaults", "variables"):
-            yield from _texts(getattr(node, name), Place(node, name))
+        yield from _of_keywords(node, ("params", "defaults", "variables"))
     if isinstance(node, Repeatable):
         yield from _of_repeatable(node)
     if isinstance(node, Task):
         yield from _of_task(node)
 
 
+def _of_keywords(node: Keywords, names: Iterable[str]) -> Iterator[tuple[Text, Place]]:
+    for name in names:
+        if (value := getattr(node, name)) is not None:
+            yield from _texts(value, Place(node, name))
+
+
 def _of_repeatable(node: Repeatable) -> Iterator[tuple[Text, Place]]:
-    for name in _OF_REPEATABLE:
-        yield from _texts(getattr(node, name), Place(node, name))
+    yield from _of_keywords(node, _OF_REPEATABLE)
     yield from _texts(node.until, Place(node, "until", expression=True))
     if node.loop_control is not None:
         for name in _OF_LOOP_CONTROL:

@@ -99,7 +99,9 @@ class TaskType:
             if name not in self.aliases:
                 others[name] = value
                 continue
-            values[self.aliases[name]] = self.convert(name, value, mark_of(name))
+            parameter = self.parameters[self.aliases[name]]
+            free = parameter.type is Any and not parameter.choices
+            values[parameter.name] = value if free else self.convert(name, value, mark_of(name))
         return self.arguments(**values, others=others)
 
     def convert(self, name: str, value: Any, mark: Mark | None) -> Any:

@@ -31,6 +31,7 @@ class Joined:
         self.environment = environment
         self.newlines = len(source) - len(source.rstrip("\n"))
         words = [*words[:-1], words[-1].removesuffix("\n")]  # as Jinja2 has it: the caller adds them again
+        self.names = words[1::2]
         self._parts = [(text, index % 2 == 1) for index, text in enumerate(words) if text]
 
     @classmethod
