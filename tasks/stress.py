@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labctl.errors import LabctlError, PlaybookError, TaskFailed, did_you_mean
-from labctl.stress.background import parse, stressors
-from labctl.stress.session import Session, summary, what_went_wrong
+from labctl.measure.load import what_went_wrong
+from labctl.stress.background import parse, processors, stressors
+from labctl.stress.session import Session, summary
 from labctl.stress.wanted import KINDS, plan_of, share
 from labctl.task_types import Args, Change, Context, Steps, arg
 
@@ -79,8 +80,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
         return (yield from _stopped(args, ctx, running, key))
     given = {kind: getattr(args, kind) for kind in KINDS if getattr(args, kind) is not None}
     _check(args, ctx, given)
-    if key in running:
-        return {"name": args.name, "path": None if running[key] is None else str(running[key].path)}
+    if (session := running.get(key)) or (key in running and ctx.check):
+        return {"name": args.name, "path": str(session.path) if session else None}
     path = _file(args, ctx)
     said = args.load or ", ".join(f"{kind} {_short(value)}" for kind, value in given.items())
     what = f"load of {said}" + (f" in pod {args.pod}" if args.pod else "")
@@ -148,7 +149,7 @@ def _begin(args: Arguments, ctx: Context, given: Mapping[str, Any], path: Path) 
         among = args.among or [ctx.host]
         machines = {host: ctx.node_of(host).call("stress", "machine") for host in {*among, ctx.host}}
         given = stressors(parse(args.load), ctx.host, among, machines)
-        asked = {"load": args.load, "among": among, "cpus": machines[ctx.host]["cpus"]}
+        asked = {"load": args.load, "among": among, "processors": processors(ctx.host, machines)}
     plan = plan_of(given, args.engine)
     sink = None
     if network := plan.get("network"):
@@ -217,7 +218,7 @@ def _background(args: Arguments, ctx: Context, given: Mapping[str, Any], path: P
 def _stopped(
     args: Arguments, ctx: Context, running: dict[tuple[str, str], Session | None], key: tuple[str, str]
 ) -> Steps:
-    if key not in running:
+    if key not in running or (running[key] is None and not ctx.check):  # None: only a dry run has started it
         names = [name for host, name in running if host == ctx.host]
         raise TaskFailed(
             f"load '{args.name}' was not started on {ctx.host}",

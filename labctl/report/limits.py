@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labctl.measure.series import cpu_seconds
-from labctl.report import formats
+from labctl.report import formats, load
 from labctl.report.comparisons import Compared, latest
 from labctl.report.environment import one_machine
 from labctl.report.metrics import BY_NAME, NODE_CPU
@@ -28,13 +28,14 @@ _VOLUMES = {
 
 
 def limits_of(run: Run, results: Sequence[TrialResult], compared: Sequence[Compared]) -> list[str]:
-    found = [*_setting(run, results), *_sample_size(compared), *_method(results)]
+    found = [*load.limits(run, results), *_setting(run, results), *_sample_size(compared), *_method(results)]
     found += [*_disturbed(results, compared), *_failed(results), *_missing(results)]
     found += [
         f"Trial {r.trial.number}: {text}." for r in results for text in r.trial.head.get("warnings") or []
     ]
     unreadable = [
-        f"{result.trial.folder.name}/{what}" for result in results for what in result.trial.unreadable
+        *run.unreadable,
+        *(f"{result.trial.folder.name}/{what}" for result in results for what in result.trial.unreadable),
     ]
     if unreadable:
         found.append(f"Raw files that could not be read: {'; '.join(unreadable)}.")

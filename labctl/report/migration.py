@@ -8,6 +8,7 @@ from typing import Any
 
 from labctl.errors import UsageError
 from labctl.measure.noise import Flag
+from labctl.report import load
 from labctl.report import migration_page as page
 from labctl.report.claims import claims_of
 from labctl.report.comparisons import Compared, compare_all, latest, runs_of, spread, strategies_of
@@ -29,7 +30,7 @@ def reduce(run: Run, target: float) -> Model:
     """Reduce every trial, compare the strategies, judge against `target` (a share). UsageError without trials."""
     if not run.trials:
         raise UsageError(f"there is no migration in {run.folder}", hint="'migrate' writes them below trials/")
-    results = [result_of(trial) for trial in run.trials]
+    results = [result_of(trial, run.loads) for trial in run.trials]
     compared = compare_all(results, target)
     claims = claims_of(results)
     limits = limits_of(run, results, compared)
@@ -45,7 +46,7 @@ def reduce(run: Run, target: float) -> Model:
         claims=tuple(claims),
         method=tuple(page.method(results, compared)),
         limits=tuple(limits),
-        provenance=tuple(provenance(run, [trial.head for trial in run.trials])),
+        provenance=(*provenance(run, [trial.head for trial in run.trials]), *load.rows(run)),
         summary=tuple(page.summary(results, compared, strategies)),
         data=_data(run, results, compared, target) | _said(claims, limits),
         rows=tuple(_row(result) for result in results),
@@ -54,7 +55,7 @@ def reduce(run: Run, target: float) -> Model:
 
 def noisy_pairs(run: Run) -> list[int]:
     """Pairs to run again: one of their runs that count was disturbed, and none failed."""
-    counted = latest([result_of(trial) for trial in run.trials])
+    counted = latest([result_of(trial, run.loads) for trial in run.trials])
     failed = {pair for (pair, _), result in counted.items() if result.error is not None}
     return sorted({pair for (pair, _), result in counted.items() if result.noise} - failed)
 
@@ -97,6 +98,7 @@ def _data(
             for strategy in strategies
         },
         "trials": [_trial(result) for result in results],
+        "load": load.data(run, results),
         "machines": {host: dict(facts) for host, facts in run.facts.items()},
         "provenance": {
             key: run.head.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from labctl.report import formats
+from labctl.report import formats, load
 from labctl.report.charts import Bar, Bars, Forest, Paired, Panel, Row, Timeline
 from labctl.report.comparisons import Compared, latest, runs_of, spread
 from labctl.report.curves import timeline
@@ -32,6 +32,7 @@ def subtitle(run: Run, results: Sequence[TrialResult], pairs: int, target: float
         f"{len(results)} migrations in {pairs} pairs" if len(results) > 1 else "1 migration",
         f"between {formats.names(nodes)}" if nodes else "",
         f"profile {', '.join(profiles)}" if profiles else "",
+        f"under load {load.asked(run)}" if run.loads else "",
         f"judged against {formats.percent(target)}",
         f"run {run.folder.name}",
     ]

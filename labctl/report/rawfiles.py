@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import UsageError
+from labctl.measure.load import Load, read_load
 from labctl.measure.migration import Probes, Step, read_probes, read_steps
 from labctl.measure.recording import Recording, read_recording
 
@@ -119,12 +121,15 @@ def _lines(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder. `facts` maps each host to what was found out about it."""
+    """A run's folder. `facts` maps each host to what was found out about it, `loads` is what ran beside the trials;
+    `unreadable` names files that ought to be in it."""
 
     folder: Path
     head: Mapping[str, Any]
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    loads: tuple[Load, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def read_run(folder: Path) -> Run:
@@ -137,7 +142,21 @@ def read_run(folder: Path) -> Run:
         found.append(_trial(path, head))
     facts = {path.stem: read_json(path) or {} for path in sorted((folder / "facts").glob("*.json"))}
     found.sort(key=lambda trial: (trial.number, trial.folder.name))
-    return Run(folder, read_json(folder / "run.json") or {}, facts, tuple(found))
+    loads, unreadable = _loads(folder / "load", found)
+    return Run(folder, read_json(folder / "run.json") or {}, facts, tuple(found), loads, unreadable)
+
+
+def _loads(folder: Path, trials: list[Trial]) -> tuple[tuple[Load, ...], tuple[str, ...]]:
+    """Loads on the controller's clock: their hosts' offsets are the median of those the trials found."""
+    loads, unreadable = [], []
+    for path in sorted(folder.glob("*.jsonl")):
+        host = next((record.get("host") for record in json_lines(path)), None)
+        known = [trial.offset(host) for trial in trials if host in (trial.head.get("offset") or {})]
+        try:
+            loads.append(read_load(_lines(path), offset=statistics.median(known) if known else 0.0))
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable.append(f"load/{path.name}: {error}")
+    return tuple(loads), tuple(unreadable)
 
 
 def _trial(path: Path, head: dict[str, Any] | None) -> Trial:

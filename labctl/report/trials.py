@@ -10,6 +10,7 @@ from typing import Any
 
 from labctl.measure import estimators
 from labctl.measure.estimators import MEBIBYTE, SOURCE_SAMPLES
+from labctl.measure.load import Load
 from labctl.measure.migration import (
     Downtime,
     continuity,
@@ -72,8 +73,8 @@ class TrialResult:
             self.bounds[metric] = bound
 
 
-def result_of(trial: Trial) -> TrialResult:
-    """Reduce one trial's raw files."""
+def result_of(trial: Trial, loads: Sequence[Load] = ()) -> TrialResult:
+    """Reduce one trial's raw files. `loads` ran beside it on purpose, and so are no disturbance."""
     result = TrialResult(trial)
     if result.error is not None:
         for metric in METRICS:
@@ -91,7 +92,7 @@ def result_of(trial: Trial) -> TrialResult:
         _source_method(result, when)
     _peak(result)
     _work(result, started)
-    _disturbances(result, started, regained)
+    _disturbances(result, started, regained, loads)
     return result
 
 
@@ -209,13 +210,15 @@ def _work(result: TrialResult, started: float | None) -> None:
     result.put("moved_bytes", _number(head.get("moved_bytes")))
 
 
-def _disturbances(result: TrialResult, started: float | None, regained: float | None) -> None:
+def _disturbances(
+    result: TrialResult, started: float | None, regained: float | None, loads: Sequence[Load]
+) -> None:
     trial = result.trial
     after = _window(trial.head, "after")
     ends = [t for t in (regained, _number(trial.head.get("ended")), after.end if after else None) if t]
     if started is None or not ends or not trial.recordings:
         return
-    result.flags = noise(trial.recordings, trial.containers, Window(started, max(ends)))
+    result.flags = noise(trial.recordings, trial.containers, Window(started, max(ends)), loads=loads)
 
 
 def chain(trial: Trial) -> tuple[bool | None, str]:

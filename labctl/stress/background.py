@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from labctl.errors import PlaybookError, did_you_mean
+from labctl.measure.noise import ONE_KERNEL
 from labctl.stress.wanted import rate, share, size
 
-ONE_KERNEL = 0.01  # seconds: nodes whose monotonic clocks began within it have one kernel
 GENTLE = 10_000_000  # bytes a second for disk and network where none are given
 FORM = "cpu:50%[,memory:256M][,disk][,network]"
 _READ: dict[str, tuple[Callable[[Any], Any], str]] = {

@@ -133,33 +133,3 @@ def _summary(one: Stressor) -> dict[str, Any]:
             for worker in one.workers
         ],
     }
-
-
-def what_went_wrong(load: Load) -> str | None:
-    """One sentence, when a load was not what was asked for to its end; None when it was. To be refused more is what
-    `count: max` asks for."""
-    for death in load.deaths:
-        refused = next(
-            (e for e in load.errors if (e["stressor"], e["worker"]) == (death["stressor"], death["worker"])),
-            None,
-        )
-        if refused is None:
-            return f"{death['stressor']} worker {death['worker']} {_how(death)}"
-    for error in load.errors:
-        kind = load.stressor(error["stressor"])
-        if kind and kind.name in ("pids", "fds") and kind.options["count"] is None:
-            continue
-        number = f" ({error['errno']})" if error["errno"] else ""
-        return f"{error['stressor']} worker {error['worker']}: {error['message']}{number}"
-    if load.reason == "container ended":
-        return "the container ended"
-    return None if load.reason else "its lines end in the middle"
-
-
-def _how(death: Mapping[str, Any]) -> str:
-    held = f", holding {death['held']:.0f}" if death.get("held") else ""
-    if "signal" not in death:
-        return f"ended with status {death['exit']}{held}"
-    if death["signal"] == 9 and death.get("oom_kills"):
-        return f"was killed for lack of memory in its container{held}"
-    return f"was ended by signal {death['signal']}{held}"

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from labctl.errors import PlaybookError, TaskFailed
-from labctl.measure.load import cpu_within, read_load
+from labctl.measure.load import cpu_within, read_load, what_went_wrong
 from labctl.measure.series import Window
 from labctl.node import bundle
 from labctl.node.client import AgentNode
 from labctl.node.pipes import ProcessPipe
 from labctl.stress import background
-from labctl.stress.session import what_went_wrong
 from labctl.stress.wanted import plan_of
 from labctl.task_types import Registry
 
@@ -48,7 +47,7 @@ def ctx(tmp_path: Path) -> Iterator[Ctx]:
     run_dir = tmp_path / "run"
     yield Ctx(
         host="a", node=node, nodes={"a": node, "b": node}, run_dir=run_dir, shared={}, mark=None,
-        on_close=closers.append, closers=closers, interrupt=None, pipe=pipe,
+        on_close=closers.append, closers=closers, interrupt=None, pipe=pipe, check=False,
     )  # fmt: skip
     node.close()
 
@@ -56,6 +55,7 @@ def ctx(tmp_path: Path) -> Iterator[Ctx]:
 def stress(ctx: Ctx, *, check: bool = False, **arguments: Any) -> tuple[dict[str, Any], list[Any]]:
     """Run the task as the engine does: (its values, its changes)."""
     task = Registry().get("stress")
+    ctx.check = check
     steps = task.run(task.bind(arguments, lambda _: None), ctx)
     changes: list[Any] = []
     given = None
@@ -246,7 +246,11 @@ def test_a_load_of_one_line_is_shared_out(ctx: Ctx) -> None:
     processors = len(os.sched_getaffinity(0))
     told = header["stressors"]["cpu"]
     assert told["workers"] * told["load"] == pytest.approx(processors / 2 * 0.1)
-    assert header["asked"] == {"load": "cpu:10%,network:1M/s", "among": ["a", "b"], "cpus": processors}
+    assert header["asked"] == {
+        "load": "cpu:10%,network:1M/s",
+        "among": ["a", "b"],
+        "processors": processors / 2,
+    }
     stress(ctx, state="stopped")
 
 
@@ -286,6 +290,8 @@ def test_a_dry_run_starts_nothing(ctx: Ctx) -> None:
     assert stress(ctx, check=True, cpu="50%", duration=9)[1][0].unknown == "a load is not run in a dry run"
     _, (change,) = stress(ctx, check=True, load="cpu:50%", background=True)
     assert (change.before, change.after) == ("none", "cpu:50%")
+    with pytest.raises(TaskFailed, match="was not started"):
+        stress(ctx, state="stopped")
     assert stress(ctx, check=True, state="stopped")[0] == {}
     assert not ctx.run_dir.exists()
 
