@@ -63,7 +63,9 @@ def _held_back(one: Found) -> Claim:
     if not beyond:
         return Claim(text, None, "No step beyond a knee was measured.")
     seen = f"{formats.percent(min(beyond) / 100)} to {formats.percent(max(beyond) / 100)} of the time beyond the knee"
-    return Claim(text, one.result.cause == "throttle", f"Throttled {seen}.")
+    crowded = any(step.crowded for step in one.search.steps)
+    holds = True if one.result.cause == "throttle" else None if crowded else False
+    return Claim(text, holds, f"Throttled {seen}{', and others used the processors' if crowded else ''}.")
 
 
 def _noticed(found: Sequence[Found]) -> Claim:

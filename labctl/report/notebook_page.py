@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from labctl.measure.limit_steps import Tried
+from labctl.measure.limit_steps import FREE, Tried
 from labctl.report import formats
 from labctl.report.environment import provenance
 from labctl.report.model import Finding, KeyFigure, Verdict
@@ -16,13 +16,12 @@ from labctl.report.notebook_words import (
     does,
     label,
     limit,
-    spread,
 )
 from labctl.report.rawfiles import Run
 
 NEAR = 0.02  # the boundary lies so near the limit, as a share of it
 ALIKE = 0.05  # repetitions agree so well
-MET = 0.95  # of a cpu quota is used at the knee
+MET = FREE  # of a cpu quota is used at the knee, or the machine has too few processors to show one
 
 
 def title(found: Sequence[Found]) -> str:
@@ -114,8 +113,14 @@ def _bounded(one: Found) -> Finding:
     return Finding(
         text,
         verdict(one),
-        f"Cause: {cause(result.cause)}.{used} Repetitions differ by: {spread(apart)}.{plan}",
+        f"Cause: {cause(result.cause)}.{used}{_alike(apart)}{plan}",
     )
+
+
+def _alike(share: float | None) -> str:
+    if share is None:
+        return ""
+    return " All repetitions alike." if share == 0 else f" Repetitions differ by {formats.percent(share)}."
 
 
 def _processor(one: Found) -> Finding:
@@ -152,6 +157,9 @@ def _past_the_knee(one: Found) -> Iterator[str]:
         yield f"Cause: {cause(result.cause)}."
     if result.first_bad is None and result.last_good:
         yield f"{amount(one, result.last_good)} still lived."
+    crowded = sum(step.crowded for step in one.search.steps)
+    if crowded:
+        yield f"Others used the processors in {crowded} of {len(one.search.steps)} steps."
 
 
 def _beyond(one: Found, *path: str) -> tuple[float, float] | None:
