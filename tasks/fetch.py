@@ -43,7 +43,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
     target = _target(args, ctx, source)
     if target.is_dir():
         raise TaskFailed(f"{target} is a directory", hint="end 'dest' with '/' to put the file into it")
-    old = Content.of(target) if target.is_file() else None
+    old = Content.of(target, md5=True) if target.is_file() else None
     if old is not None and old.checksum == stat.checksum:
         return {"dest": str(target), "file": source, "checksum": old.checksum, "md5sum": old.md5()}
     shows = ctx.diff and stat.size <= SHOWN
@@ -55,7 +55,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
     )
     if ctx.check:
         return {"dest": str(target), "checksum": stat.checksum}
-    new = Content.of(target)
+    new = Content.of(target, md5=True)
     remote = stat.checksum if stat.type == "file" else new.checksum
     if args.validate_checksum and new.checksum != remote:
         raise TaskFailed("checksum mismatch", file=source, dest=str(target), checksum=new.checksum)

@@ -13,6 +13,7 @@ from typing import Any
 from labctl import vault
 from labctl.errors import NodeError, TaskFailed
 from labctl.files.attributes import Attributes, new_mode, properties
+from labctl.files.digests import digests
 from labctl.node.api import Node, Stat
 from labctl.task_types import Change, Context
 
@@ -30,10 +31,12 @@ class Content:
     checksum: str
     size: int
     sealed: bool = False
+    known_md5: str | None = None
 
     @classmethod
-    def of(cls, data: bytes | Path, *, decrypt: bool = False) -> Content:
-        """`decrypt`: a file that is encrypted with Ansible Vault holds its clear text. VaultError."""
+    def of(cls, data: bytes | Path, *, decrypt: bool = False, md5: bool = False) -> Content:
+        """`decrypt`: a file that is encrypted with Ansible Vault holds its clear text. `md5`: it will be asked for,
+        and a large file need not be read again for that. VaultError."""
         if decrypt and isinstance(data, Path) and (clear := vault.opened(data)) is not None:
             return dataclasses.replace(cls.of(clear), sealed=True)
         if isinstance(data, bytes):
@@ -41,14 +44,23 @@ class Content:
         size = data.stat().st_size
         if size <= IN_MEMORY:
             return cls.of(data.read_bytes())
-        return cls(data, _digest(data, "sha1"), size)
+        if md5:
+            try:
+                sha1, known = digests(data, "sha1", "md5")
+            except ValueError:
+                pass
+            else:
+                return cls(data, sha1, size, known_md5=known)
+        return cls(data, digests(data, "sha1")[0], size)
 
     def md5(self) -> str | None:
         """None where the controller's policy has no md5."""
+        if self.known_md5 is not None:
+            return self.known_md5
         try:
             if isinstance(self.data, bytes):
                 return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
-            return _digest(self.data, "md5")
+            return digests(self.data, "md5")[0]
         except ValueError:
             return None
 
@@ -57,11 +69,6 @@ class Content:
             return self.data[: SHOWN + 1]
         with self.data.open("rb") as stream:
             return stream.read(SHOWN + 1)
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def shown(data: bytes | None) -> str | None:
