@@ -10,7 +10,7 @@ from labctl.ssh.libraries import paramiko
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
 PATIENCE = 2.0  # seconds for a goodbye
-_PIECE = 1 << 20
+_PIECE = (32 << 10) - 64  # bytes: as much as paramiko puts into a message to sshd
 
 
 class ChannelPipe:

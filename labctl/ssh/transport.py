@@ -19,10 +19,11 @@ from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys
 from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import fabric, paramiko
+from labctl.ssh.prompt import PromptSocket
+from labctl.ssh.sealing import Packetizer
 from labctl.ssh.settings import ConnectionSettings
 
 KEEPALIVE = 5  # seconds
-_READ_AHEAD = 64 * 1024  # bytes: two of SSH's largest packets
 UNACKNOWLEDGED = 30_000  # milliseconds until the kernel gives up on a peer that acknowledges nothing
 # sshd drops connections above 10 unauthenticated ones (MaxStartups 10:30:100)
 _AT_ONCE = 9
@@ -44,24 +45,6 @@ def first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
     return chosen + tuple(name for name in have if name not in chosen)
 
 
-class _PromptSocket(socket.socket):
-    """Acknowledges at once. Sshd sets TCP_NODELAY only for terminals: its second small packet waits for the
-    acknowledgement of the first, which the kernel would hold back for 40 ms. TCP_QUICKACK wears off.
-
-    Reads ahead: paramiko asks for each packet in two parts, and each look at the socket is a change of threads."""
-
-    _ahead = b""
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        data = self._ahead
-        if not data:
-            data = super().recv(max(size, _READ_AHEAD), flags)
-            if hasattr(socket, "TCP_QUICKACK"):
-                self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        self._ahead = data[size:]
-        return data[:size]
-
-
 def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
     """A paramiko transport without Nagle's 40 ms, with authenticated fast ciphers first."""
     if isinstance(sock, socket.socket):
@@ -69,9 +52,9 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         timeout = sock.gettimeout()
-        sock = _PromptSocket(fileno=sock.detach())
+        sock = PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
-    transport = Transport(sock, **kwargs)
+    transport = Transport(sock, packetizer_class=Packetizer, **kwargs)
     options = transport.get_security_options()
     options.ciphers = first(_CIPHERS, options.ciphers)
     options.kex = first(_KEX, options.kex)
