@@ -19,8 +19,9 @@ from labctl.node.bundle import function_code, function_source
 from labctl.node.link import Exchange, Frame, Header, Link, Pipe
 from labctl.node.stream import AgentStream
 
-CHUNK = 256 * 1024
-WINDOW = 4 << 20
+CHUNK = (256 << 10) - 1024  # bytes of a piece: with what goes before it, 8 of SSH's packets
+WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have confirmed some
+CONFIRMED = 1 << 20  # bytes the receiver confirms at once
 ANSWER_WITHIN = 120.0  # seconds for a file primitive: a node whose disk hangs must not hold a run for ever
 KILL_WITHIN = 10.0  # seconds a node has, past a command's timeout, to kill it and say so
 
@@ -139,7 +140,7 @@ class AgentNode:
         return kept
 
     def put(self, source: Path, path: str, *, mode: int | None = None) -> None:
-        with source.open("rb") as stream:
+        with source.open("rb", buffering=0) as stream:
             exchange = self._link.request(_without_none({"op": "put", "path": path, "mode": mode}))
             try:
                 self._send_pieces(exchange, stream.read)
@@ -168,16 +169,19 @@ class AgentNode:
 
     def get(self, path: str, destination: Path) -> None:
         fd, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
-        exchange = None
+        exchange, room = None, 0
         try:
-            with os.fdopen(fd, "wb") as stream:
+            with os.fdopen(fd, "wb", buffering=CHUNK) as stream:
                 exchange = self._link.request({"op": "get", "path": path})
                 while True:
                     values, piece = exchange.next(_soon())
                     if "piece" not in values:
                         break
                     stream.write(piece)
-                    self._link.post({"id": exchange.number, "room": len(piece)})
+                    room += len(piece)
+                    if room >= CONFIRMED:
+                        self._link.post({"id": exchange.number, "room": room})
+                        room = 0
             exchange.done()
             _check(values)
             os.chmod(temporary, 0o666 & ~_umask())

@@ -20,6 +20,7 @@ Frame = tuple[Header, bytes]
 PING_EVERY = 3.0  # the agent gives up after agent.SILENCE = 15 s without a byte
 SILENCE = 30.0  # seconds without a byte from the node, pings unanswered, until it counts as lost
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_AT_ONCE = 2 << 20  # bytes: what paramiko holds for a channel at the most, as to take a part moves the rest
 _NOISE = 1 << 16  # bytes a login shell may print before the agent speaks
 
 
@@ -194,7 +195,7 @@ class Link:
         reason = "the connection was lost"
         try:
             while self._reason is None:
-                data = self._pipe.recv(1 << 18, PING_EVERY)
+                data = self._pipe.recv(_AT_ONCE, PING_EVERY)
                 now = time.monotonic()
                 if data == b"":
                     said = self._pipe.errors().strip().splitlines()
