@@ -25,6 +25,7 @@ from labctl.playbook.start import starts_at
 from labctl.playbook.tree import Block, Entry, Handler, Keywords, Play, Task
 from labctl.variables import Scope, contains_unknown, shown
 
+_OURS = ("status", "seconds", "action")  # of a result's event: what holds no secret
 _UNCERTAIN = "it runs only if '{}' changes something, which a dry run cannot know"
 
 
@@ -237,22 +238,25 @@ class Flow:
     def _event(self, step: Step, host: HostState, outcome: Outcome, status: Status) -> Event:
         result = outcome.result
         values = result.shown(no_log=outcome.no_log)
-        data: dict[str, Any] = {"result": shown(values) if contains_unknown(values) else values}
-        if not outcome.no_log:
-            data |= {"changes": result.changes, "diff": result.diff}
-        if result.unknown:
-            data["unknown"] = result.unknown
-        if outcome.target:
-            data["delegated"] = outcome.target
-        if result.failed or result.unreachable:
-            mark = result.mark or step.task.mark
-            data |= {"mark": str(mark), "excerpt": "" if outcome.no_log else mark.excerpt()}
-        told = {
+        told: dict[str, Any] = {
             "status": status,
             "seconds": round(result.seconds, 6),
             "action": outcome.action or step.task.action,
-            **hide(data, outcome.secrets),
+            "result": shown(values) if contains_unknown(values) else values,
         }
+        if not outcome.no_log:
+            told["changes"], told["diff"] = result.changes, result.diff
+        if result.unknown:
+            told["unknown"] = result.unknown
+        if outcome.target:
+            told["delegated"] = outcome.target
+        if result.failed or result.unreachable:
+            mark = result.mark or step.task.mark
+            told |= {"mark": str(mark), "excerpt": "" if outcome.no_log else mark.excerpt()}
+        if outcome.secrets:
+            told = {
+                name: item if name in _OURS else hide(item, outcome.secrets) for name, item in told.items()
+            }
         return Event(Kind.RESULT, told, self.scopes.play_name, step.label, host.name)
 
     def after(self, step: Step, acted: Sequence[HostState], hosts: Sequence[HostState]) -> None:

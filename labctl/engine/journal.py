@@ -136,13 +136,11 @@ class _Json:
         first: Event = record["events"][0]
         where = self._named("play", first.play) + self._named("task", first.task)
         for event in record["events"]:
-            if event.task != first.task or event.play != first.play:
+            if event.task is not first.task or event.play is not first.play:
                 where = self._named("play", event.play) + self._named("task", event.task)
                 first = event
-            lines.append(
-                f'{{"event": "{event.kind}", "time": {round(event.time, 6)}{where}'
-                f'{self._named("host", event.host)}, "data": {self._encode(event.data)}}}'
-            )
+            head = f'{{"event": "{event.kind}", "time": {round(event.time, 6)}{where}'
+            lines.append(f'{head}{self._named("host", event.host)}, "data": {self._encode(event.data)}}}')
         return "\n".join(lines)
 
     def _named(self, name: str, value: str | None) -> str:

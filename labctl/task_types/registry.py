@@ -96,12 +96,12 @@ class TaskType:
         values: dict[str, Any] = {}
         others: dict[str, Any] = {}
         for name, value in given.items():
-            if name not in self.aliases:
+            if (canonical := self.aliases.get(name)) is None:
                 others[name] = value
-                continue
-            parameter = self.parameters[self.aliases[name]]
-            free = parameter.type is Any and not parameter.choices
-            values[parameter.name] = value if free else self.convert(name, value, mark_of(name))
+            elif (parameter := self.parameters[canonical]).type is Any and not parameter.choices:
+                values[canonical] = value
+            else:
+                values[canonical] = self.convert(name, value, mark_of(name))
         return self.arguments(**values, others=others)
 
     def convert(self, name: str, value: Any, mark: Mark | None) -> Any:
