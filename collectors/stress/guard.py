@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stress.cgroups import Cgroups
 
 EACH_PROCESS = 1 << 20  # bytes of memory that one idle process is counted with
+EACH_FILE = 512  # and one open file of the kernel's
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -81,7 +82,7 @@ def _pids(wanted: dict[str, Any], inside: Cgroups | None, reserve: float, proc: 
     return _too_much_memory(amount * EACH_PROCESS, None, reserve, proc)
 
 
-def _fds(wanted: dict[str, Any], _inside: Cgroups | None, _reserve: float, proc: str) -> str | None:
+def _fds(wanted: dict[str, Any], _inside: Cgroups | None, reserve: float, proc: str) -> str | None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     count = hard if wanted["count"] is None else min(wanted["count"], hard)
     with open(proc + "/sys/fs/file-nr") as stream:
@@ -92,7 +93,7 @@ def _fds(wanted: dict[str, Any], _inside: Cgroups | None, _reserve: float, proc:
             count * wanted["workers"],
             max(0, free),
         )
-    return None
+    return _too_much_memory(count * wanted["workers"] * EACH_FILE, None, reserve, proc)
 
 
 def meminfo(proc: str = "/proc") -> dict[str, int]:

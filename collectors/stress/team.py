@@ -54,7 +54,11 @@ class Watched:
     def __init__(self, pid: int) -> None:
         self.path = "/proc/%d/stat" % pid
         self.began = self._began()
-        self.fd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+        self.fd = -1
+        try:
+            self.fd = os.pidfd_open(pid)
+        except (AttributeError, OSError):  # Python 3.8, a kernel before 5.3, or it has ended
+            pass
 
     def _began(self) -> bytes | None:
         try:
@@ -102,14 +106,19 @@ class Team:
     def assemble(self, leaving: list[int]) -> str | None:
         """Start every worker and wait until all stand ready, each in its cgroups; why that cannot be, or None."""
         for worker in self.workers:
-            worker.pid = os.fork()
+            try:
+                worker.pid = os.fork()
+            except OSError as error:
+                return "worker %d cannot be started: %s" % (worker.row + 1, error.strerror)
             if worker.pid == 0:
                 self._be(worker)
         os.close(self.gate[0])
         waiting, until = len(self.workers), time.monotonic() + READY_WITHIN
         while waiting:
-            if leaving or time.monotonic() > until:
-                return "the stressors were not ready within %g s" % READY_WITHIN
+            if leaving:
+                return "it was ended before it began"
+            if time.monotonic() > until:
+                return "the workers were not ready within %g s" % READY_WITHIN
             select.select([self.board.reading], [], [], LOOK)
             for said in self.board.messages():
                 if "error" in said:

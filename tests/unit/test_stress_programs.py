@@ -319,6 +319,33 @@ def test_a_process_that_is_in_no_container_cannot_be_joined(stress: Callable[...
     assert "No such file" in stress({"cpu": CPU}, "--inside", 1 << 30).refused()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["pidfd", "no pidfd"])
+def test_the_end_of_a_container_is_seen(
+    load_stressor: Any, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    if not known:  # Python 3.8, or a kernel before 5.3
+        monkeypatch.delattr(os, "pidfd_open")
+    with subprocess.Popen(["sleep", "600"]) as process:
+        watched = load_stressor("team").Watched(process.pid)
+        assert (watched.fd >= 0, watched.ended()) == (known, False)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert watched.ended()  # a zombie has ended
+    assert watched.ended()
+
+
+def test_a_worker_that_the_node_refuses_is_said(load_stressor: Any) -> None:
+    team, refused = load_stressor("team"), OSError(11, os.strerror(11))
+    made = team.Team({"cpu": {**CPU, "workers": 2}}, "own", None)
+
+    def fork() -> int:
+        raise refused
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", fork)
+        assert made.assemble([]) == "worker 1 cannot be started: Resource temporarily unavailable"
+
+
 def test_an_engine_that_is_not_there_is_said(
     stress: Callable[..., Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
