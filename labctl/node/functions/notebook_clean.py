@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 import time
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from labctl.node.functions import notebook_disk as disk
 from labctl.node.functions import pods
@@ -30,8 +30,11 @@ def clean(pod: str) -> Dict[str, Any]:
         ended = pods.delete(pod, 0)
         existed = existed or bool(ended.get("existed"))
         left = ended["error"]["words"] if "error" in ended else ""
-        # A container that was being made while its maker was killed may appear once more.
-        if not left and not ended.get("existed") and not containers.leftovers(pod):
+        # A container that was being made while its maker was killed may appear once more, or its file system alone.
+        kept = [] if left else _snapshots(pod)
+        for key in kept:
+            containers.ctr("snapshots", "rm", key)
+        if not left and not kept and not ended.get("existed") and not containers.leftovers(pod):
             break
         if time.monotonic() > deadline:
             left = left or "containers come back"
@@ -43,3 +46,10 @@ def clean(pod: str) -> Dict[str, Any]:
         os.unlink(path)
     shutil.rmtree(folder(pod), ignore_errors=True)
     return {"existed": existed, "left": left}
+
+
+def _snapshots(pod: str) -> List[str]:
+    """Keys of file systems made for containers of the pod."""
+    _, listed, _ = containers.ctr("snapshots", "ls")
+    keys = [line.split(None, 1)[0] for line in listed.splitlines()[1:] if line.strip()]
+    return [key for key in keys if key.startswith(pod + ".")]
