@@ -18,13 +18,14 @@ from labctl.node.functions.notebook_links import NotebookError
 
 Values = Dict[str, Any]
 _START = 60.0  # seconds for what a step has killed to be made anew
+_ENDING = 10.0  # seconds the agent of a run that was killed may take to end
 _ALLOWANCE = 30.0  # seconds a step may take beyond those it was asked for
 
 
 def ready(job: Values) -> Values:
     """job: {pod, plan (for pods.apply), disk (bytes), oom_group, guard (source of notebook_guard), timeout}."""
     pod = job["pod"]
-    if guard.taken_by_another(pod):
+    if guard.taken_by_another(pod, _ENDING):
         return {"failed": "another run has a notebook of this name there"}
     begun = time.monotonic()
     try:
@@ -97,7 +98,7 @@ def _meminfo() -> Dict[str, int]:
 
 
 def stop(pod: str) -> Values:
-    if guard.taken_by_another(pod):
+    if guard.taken_by_another(pod, 0):
         return {"existed": False}
     removed = cleaner.clean(pod)
     guard.disarm(pod)

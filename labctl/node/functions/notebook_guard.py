@@ -18,7 +18,7 @@ import time
 from typing import Any, Dict, Optional
 
 from labctl.node.functions import notebook_clean
-from labctl.node.functions.notebook_links import Process, forget
+from labctl.node.functions.notebook_links import Process, ended, forget
 
 _START = "import json,sys\njob=json.load(sys.stdin)\nexec(compile(job['program'],'guard','exec'),globals())\nmain(job)"
 _WITHOUT_PIDFD = 200  # milliseconds between two looks
@@ -72,18 +72,18 @@ def holder(pod: str) -> Optional[Dict[str, Any]]:
     return None
 
 
-def taken_by_another(pod: str) -> bool:
-    """Whether another run has a notebook of this name here. One whose agent is gone is waited for: its guard is
-    about to remove it."""
-    deadline = time.monotonic() + notebook_clean.PATIENCE
-    while time.monotonic() < deadline:
+def taken_by_another(pod: str, patience: float) -> bool:
+    """Whether another run has a notebook of this name here. One that may be ending has `patience` seconds for that; one
+    whose agent is gone is waited for, since its guard is about to remove it."""
+    deadline = time.monotonic() + patience
+    last = time.monotonic() + notebook_clean.PATIENCE
+    while True:
         job = holder(pod)
         if job is None or job["agent"] == os.getpid():
             return False
-        if not Process(job["agent"]).ended:
+        if time.monotonic() > (last if ended(job["agent"]) else deadline):
             return True
         time.sleep(0.02)
-    return True
 
 
 # ------------------------------------------------------------ the guard itself
@@ -113,7 +113,7 @@ def main(job: Dict[str, Any]) -> None:
 
 def _wait(agent: Process) -> None:
     if agent.descriptor < 0:
-        while not agent.ended:
+        while not ended(agent.pid):
             select.select([], [], [], _WITHOUT_PIDFD / 1000)
         return
     poll = select.poll()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import socket
 import time
 from typing import Any, Dict, Iterator, List, Optional
@@ -130,12 +131,20 @@ class Process:
 
     @property
     def ended(self) -> bool:
-        """Looked up in /proc: for kernels without pidfds, and for those that are zombies already."""
-        try:
-            with open("/proc/%d/stat" % self.pid) as stream:
-                return stream.read().rpartition(")")[2].split()[0] in "ZX"
-        except OSError:
-            return True
+        if self.descriptor < 0:
+            return ended(self.pid)
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+def ended(pid: int) -> bool:
+    """Whether there is no such process, or only its zombie."""
+    try:
+        with open("/proc/%d/stat" % pid) as stream:
+            return stream.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def pidfd(pid: int) -> int:

@@ -107,7 +107,7 @@ class Watch:
         deadline = self.begun + timeout
         while not self.end and not self._refused:
             self._once()
-            if self._ended(self.main) or self._ended(self.kernel):
+            if self.main.ended or self.kernel.ended:
                 break
             if time.monotonic() > deadline:
                 break
@@ -130,13 +130,6 @@ class Watch:
         self._sample()
         for descriptor in ready:
             self._on[descriptor]()
-
-    def _ended(self, process: Process) -> bool:
-        if process.descriptor < 0:
-            return process.ended
-        poll = select.poll()
-        poll.register(process.descriptor, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _accept(self) -> None:
         self._peer = self.load.accept()
@@ -199,15 +192,15 @@ class Watch:
         what: Optional[str] = None
         status: Optional[Values] = None
         timed_out = False
-        if self._ended(self.kernel) or self._ended(self.main):
+        if self.kernel.ended or self.main.ended:
             status = self._wait_status()
-            what = "container" if self._ended(self.main) else "kernel"
+            what = "container" if self.main.ended else "kernel"
             if what == "container":
-                task = notebooks.task(self.pod, notebooks.NOTEBOOK)
-                status = deaths.of_container(task["exit_code"])
+                status = deaths.of_container(self._exit_code())
         elif self.end is None and self._refused is None:
             what, timed_out = "kernel", True
             os.kill(self.kernel.pid, signal.SIGKILL)  # nobody knows what it would do next
+            self._wait_status()
         elif (self.end or {}).get("worker"):
             what, status = "worker", (self.end or {})["worker"]
         if what is None:
@@ -222,10 +215,20 @@ class Watch:
     def _wait_status(self) -> Optional[Values]:
         """The kernel's, as soon as the manager tells it; what kills both leaves nobody to tell."""
         deadline = time.monotonic() + _STATUS
-        while self.died is None and not self._ended(self.main) and time.monotonic() < deadline:
+        while self.died is None and not self.main.ended and time.monotonic() < deadline:
             for descriptor, _ in self._poll.poll(LOOK):
                 self._on[descriptor]()
         return self.died
+
+    def _exit_code(self) -> Optional[int]:
+        """The container's, as soon as its shim has collected it."""
+        deadline = time.monotonic() + _STATUS
+        while True:
+            task = notebooks.task(self.pod, notebooks.NOTEBOOK)
+            if task["state"] != "running" or time.monotonic() > deadline:
+                code: Optional[int] = task["exit_code"]
+                return code
+            time.sleep(0.005)
 
     def _quiet(self) -> None:
         """Stop the trivial cells, and hear which were not answered."""
