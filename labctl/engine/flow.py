@@ -156,7 +156,7 @@ class Flow:
         noted: list[Ended] = []
         told: list[Event] = []
         for host, begun, outcome in ended:
-            self._apply(step.task, host, outcome, hosts or [host])
+            self._apply(step.task, host, outcome, hosts or (host,))
             status = self._count(step, host, outcome)
             noted.append(Ended(begun, outcome, status))
             if not outcome.past:

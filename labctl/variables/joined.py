@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -47,23 +46,20 @@ class Joined:
 
     def value(self, names: Source) -> Any:
         """The native value; `missing` where Jinja2 has to say what is wrong."""
+        found: list[Any] = []
         try:
-            return concat(self._values(names))
+            for text, is_name in self._parts:
+                if not is_name:
+                    found.append(text)
+                elif (value := names.find(text)) is missing or type(value) is Undefined:
+                    return missing
+                else:
+                    found.append(value)
+            return concat(found)
         except LabctlError:
             raise
         except Exception:
             return missing
-
-    def _values(self, names: Source) -> Iterable[Any]:
-        found: list[Any] = []
-        for text, is_name in self._parts:
-            if not is_name:
-                found.append(text)
-            elif (value := names.find(text)) is missing or type(value) is Undefined:
-                raise LookupError(text)
-            else:
-                found.append(value)
-        return found
 
     @cached_property
     def whole(self) -> jinja2.Template:

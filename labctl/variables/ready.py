@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import jinja2
 
-from labctl.variables.environment import Template
 from labctl.variables.joined import Joined
 from labctl.variables.scope import Scope
 
@@ -19,14 +18,11 @@ class ReadyScope(Scope):
     """As `Scope`, but raises Waits before it renders a template that may look something up."""
 
     def _run_text(self, template: jinja2.Template) -> str:
-        _check(template)
-        return super()._run_text(template)
+        if template.waits:  # type: ignore[attr-defined]
+            raise Waits
+        return self.templar.run_text(template, self)
 
     def _run(self, template: jinja2.Template | Joined) -> Any:
-        _check(template)
-        return super()._run(template)
-
-
-def _check(template: jinja2.Template | Joined) -> None:
-    if cast("Template | Joined", template).waits:
-        raise Waits
+        if template.waits:  # type: ignore[union-attr]
+            raise Waits
+        return self.templar.run(template, self)

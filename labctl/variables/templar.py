@@ -207,8 +207,8 @@ class Templar:
         """The template's native value, not yet plain. Raises whatever the template raises."""
         if type(template) is Joined:
             if (found := template.value(source)) is not missing:
-                return _ended(found, template)
-            template = template.whole
+                return _ended(found, template) if template.newlines else found
+            return self._run(template.whole, source, concat)
         return self._run(cast("jinja2.Template", template), source, concat)
 
     def run_text(self, template: jinja2.Template, source: Source) -> str:
