@@ -87,6 +87,7 @@ class Worker:
 
 class Team:
     def __init__(self, plan: dict[str, Any], engine: str, inside: Cgroups | None) -> None:
+        self.me = os.getpid()
         self.plan = plan
         self.tree = engine == "stress-ng"
         self.kinds: dict[str, Any] = {name: StressNg if self.tree else KINDS[name] for name in plan}
@@ -120,13 +121,13 @@ class Team:
             if time.monotonic() > until:
                 return "the workers were not ready within %g s" % READY_WITHIN
             select.select([self.board.reading], [], [], LOOK)
+            dead = self._reap()
             for said in self.board.messages():
                 if "error" in said:
                     return str(said["error"])
                 if "port" in said:
                     self.ports.append(said["port"])
                 waiting -= "ready" in said
-            dead = self._reap()
             if dead:
                 return "a worker of %s ended before it began: %s" % (dead[0].name, dead[0].ended)
         return None
@@ -136,7 +137,7 @@ class Team:
         code = 1
         slot = Slot(self.board, worker.row)
         try:
-            parent = os.getppid()
+            parent = self.me
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
@@ -195,7 +196,7 @@ class Team:
             now = time.monotonic()
             if now >= due:
                 write(self._work_line())
-                due = max(due + interval, now)
+                due += interval * (int((now - due) / interval) + 1)
             wait = min(due, due if until is None else until) - now
             poll.poll(max(0.0, min(wait, LOOK if watched and watched.fd < 0 else wait)) * 1000)
             self._drain(wake)

@@ -86,8 +86,12 @@ class Session:
 
     def stop(self) -> Load:
         """End it, its sink last; what it did. TaskFailed when it had died."""
-        for part in reversed(self.parts):
-            part.stop()
+        try:
+            for part in reversed(self.parts):
+                part.stop()
+        except BaseException:
+            self.abandon()
+            raise
         with self.path.open(encoding="utf-8") as lines:
             return read_load(lines)
 

@@ -43,7 +43,7 @@ class Ctx(SimpleNamespace):
 def ctx(tmp_path: Path) -> Iterator[Ctx]:
     closers: list[Any] = []
     pipe = ProcessPipe(bundle.stub_argv(sys.executable))
-    node = AgentNode("a", pipe)
+    node = AgentNode("here", pipe)
     run_dir = tmp_path / "run"
     yield Ctx(
         host="a", node=node, nodes={"a": node, "b": node}, run_dir=run_dir, shared={}, mark=None,
@@ -233,11 +233,19 @@ def test_an_agent_that_is_killed_takes_the_load_with_it(ctx: Ctx) -> None:
 def test_a_load_between_nodes_has_a_sink_on_the_other(ctx: Ctx) -> None:
     values, _ = stress(ctx, network={"to": "b", "rate": "1M"}, duration=0.5, interval=0.05)
     assert values["stressors"]["network"]["work"] > 0
-    sink = read_load((ctx.run_dir / "stress-a-sink-a.jsonl").read_text().splitlines())
+    sink = read_load((ctx.run_dir / "stress-a-sink-here.jsonl").read_text().splitlines())
     assert sink.stressors[0].workers[0].checked > 0
     assert all_gone(processes_of(ctx.pipe.pid))
     with pytest.raises(PlaybookError, match="there is no host 'nowhere'"):
         stress(ctx, network="nowhere", duration=1)
+
+
+def test_a_program_that_died_is_an_error_and_its_sink_ends_too(ctx: Ctx) -> None:
+    values, _ = stress(ctx, network={"to": "b", "rate": "1M"}, background=True)
+    os.kill(json.loads(Path(values["path"]).read_text().splitlines()[0])["pid"], 9)
+    with pytest.raises(TaskFailed, match="load 'stress' on here ended early"):
+        stress(ctx, state="stopped")
+    assert all_gone(processes_of(ctx.pipe.pid))
 
 
 def test_a_load_of_one_line_is_shared_out(ctx: Ctx) -> None:
