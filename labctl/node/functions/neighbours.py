@@ -11,15 +11,22 @@ def neighbours(namespace: str, without: List[str]) -> Dict[str, Any]:
     """{"boot": id of the node's first process, "containers": {id: pid of its first process}, "services": {name: pids,
     sorted}}. Containers are containerd's running ones of a namespace but those `without`; all pids are the node's,
     each with its start in clock ticks since boot ("1200@53434"), so that a pid used again is not the same."""
-    listed = subprocess.run(
-        ["ctr", "-n", namespace, "task", "ls"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-    )
     containers = {}
-    for line in listed.stdout.decode(errors="replace").splitlines()[1:]:
+    for line in _tasks(namespace).splitlines()[1:]:
         words = line.split()
         if len(words) >= 3 and words[2] == "RUNNING" and words[0] not in without:
             containers[words[0]] = _identity(words[1])
     return {"boot": _identity("1"), "containers": containers, "services": _services()}
+
+
+def _tasks(namespace: str) -> str:
+    """The table of `ctr task ls`: TASK, PID, STATUS; '' on a node without containerd."""
+    argv = ["ctr", "-n", namespace, "task", "ls"]
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.decode(errors="replace")
 
 
 def _identity(pid: str) -> str:
