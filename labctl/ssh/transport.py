@@ -20,7 +20,6 @@ from labctl.ssh import hostkeys
 from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import fabric, paramiko
 from labctl.ssh.prompt import PromptSocket
-from labctl.ssh.sealing import Packetizer
 from labctl.ssh.settings import ConnectionSettings
 
 KEEPALIVE = 5  # seconds
@@ -54,7 +53,7 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         timeout = sock.gettimeout()
         sock = PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
-    transport = Transport(sock, packetizer_class=Packetizer, **kwargs)
+    transport = Transport(sock, **kwargs)
     options = transport.get_security_options()
     options.ciphers = first(_CIPHERS, options.ciphers)
     options.kex = first(_KEX, options.kex)
