@@ -19,7 +19,7 @@ def own_or_builtin(name: str) -> str:
     """A playbook or inventory as a checkout calls it (`playbooks/facts.yml`, `inventories/lab`): the one below
     this folder when there is one, else labctl's own, so that an installed labctl takes the same commands."""
     path = Path(name)
-    if not path.exists() and path.parts[:1] in (("playbooks",), ("inventories",)):
+    if path.parts[:1] in (("playbooks",), ("inventories",)) and not path.exists():
         candidate = builtin(path.parts[0]).joinpath(*path.parts[1:])
         if candidate.exists():
             return str(candidate)

@@ -29,11 +29,11 @@ def load(sources: Sequence[str], evaluate: Evaluate | None = None) -> Inventory:
     inventory = Inventory()
     inventory.read_again = partial(load, sources, evaluate)
     for source in sources:
-        path = Path(source)
-        if "," in source and not path.exists():
+        path, there = Path(source), os.path.exists(source)  # False, where Path raises, for a long name
+        if "," in source and not there:
             _host_list(inventory, source)
             continue
-        if not path.exists():
+        if not there:
             raise InventoryError(f"there is no inventory at '{source}'", hint=_nearest(path))
         _read(inventory, path, evaluate)
         inventory.folders.append(path if path.is_dir() else path.parent)

@@ -611,3 +611,10 @@ def test_a_name_that_nothing_has_can_be_a_warning(source) -> None:
     ]
     with pytest.raises(InventoryError, match="--limit"):
         inventory.match("web", "nope", warn=lambda *_: None)
+
+
+def test_a_list_of_hosts_may_be_longer_than_a_file_name() -> None:
+    hosts = [f"host{number}.example" for number in range(500)]
+    assert list(load([",".join(hosts)]).hosts) == hosts
+    with pytest.raises(InventoryError, match="there is no inventory at"):
+        load(["x" * 5000])
