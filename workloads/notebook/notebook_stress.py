@@ -304,5 +304,9 @@ def _step(resource: str, amount: int, duration: float, link: socket.socket) -> N
             tell("end", **STEPS[resource](amount, duration, tell))
         except Stopped as stopped:
             tell("end", errno=stopped.errno, message=str(stopped), **stopped.values)
+        except OSError as error:
+            tell("end", errno=errno.errorcode.get(error.errno or 0), message=str(error))
         except MemoryError as error:
             tell("end", errno="ENOMEM", message=str(error) or "out of memory")
+        except Exception as error:
+            tell("end", errno=None, message="%s: %s" % (type(error).__name__, error))

@@ -247,8 +247,8 @@ class Watch:
         usage = self._usage(risen["cpu_usec"], wall)
         psi, reason = counters.pressure(self.paths, self.resource)
         error = self._refused
-        if end.get("errno") and not self.death:
-            error = {"errno": end["errno"], "message": end.get("message")}
+        if "message" in end and not self.death:
+            error = {"errno": end["errno"], "message": end["message"]}
         throttled = risen["throttled_usec"]
         return {
             "resource": self.resource,
