@@ -9,7 +9,8 @@
 
 A bare value means `load`, `size`, `size`, `to` or `count`; each takes `workers`, and amounts are for each worker. With `pod` the
 load is held to that container's limits and counted with it: its workers join the container's cgroups (v1 and v2), and
-disk files are in its file system; the image needs no Python. What the node cannot give is refused before it begins.
+disk files are in its file system; the image needs no Python. Its traffic is the node's own. What the node cannot give is
+refused before it begins.
 
 In the foreground it lasts `duration` seconds, and fails when a worker is refused something or dies; under `async` other
 tasks go on meanwhile. With `background` it goes on until `state: stopped` or the end of the run. Its workers end with the task, the run or the

@@ -203,10 +203,10 @@ class Team:
             self._hear()
             if until is not None and time.monotonic() >= until:
                 return "time"
-            if leaving or os.getppid() != parent:
-                return "stopped"
             if watched and watched.ended():
                 return "container ended"
+            if leaving or os.getppid() != parent:
+                return "stopped"
             if not any(worker.pid for worker in self.workers):
                 return "no worker is left"
 

@@ -169,6 +169,7 @@ def test_a_load_ends_with_its_container_which_goes_as_ever(play, pod, worker) ->
     values, done = play(
         f"stress: {{{load}}}",
         f"command: kill -9 {worker_pid}",
+        "shell: while pgrep -f -- '[-]-plan'; do sleep 0.05; done",
         "{name: ended, stress: {state: stopped}, ignore_errors: true}",
     )
     assert "the load on worker1 was not what was asked for: the container ended" in values["ended"]["msg"], (
