@@ -36,6 +36,10 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _KEYS = ("ssh-ed25519",)
+_SMALL_BLOCKS = "3des-cbc"
+# Bytes until new keys are exchanged: 2^32 blocks of AES, as OpenSSH has it. Paramiko would do so after 512 MiB, and an
+# exchange in the middle of a transfer ends the connection now and then (2 of 10 with one in each MiB).
+_NEW_KEYS = 1 << 36
 
 
 def first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
@@ -55,7 +59,8 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         sock.settimeout(timeout)
     transport = Transport(sock, **kwargs)
     options = transport.get_security_options()
-    options.ciphers = first(_CIPHERS, options.ciphers)
+    options.ciphers = first(_CIPHERS, (name for name in options.ciphers if name != _SMALL_BLOCKS))
+    transport.packetizer.REKEY_BYTES = _NEW_KEYS
     options.kex = first(_KEX, options.kex)
     options.key_types = first(_KEYS, options.key_types)
     return transport
