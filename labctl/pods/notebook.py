@@ -51,12 +51,12 @@ class StepRecord(TypedDict):
     """One step. `requested`, `achieved`: bytes (memory, disk) or processes (cpu). `wall_s`: from the order to the
     end or death; `work_s`: of that the load's own work, holding excepted. `usage` and `limit`: bytes of memory (the
     cgroup's total at its highest), bytes on the disk (statvfs), or cores (the cgroup's CPU time over wall time).
-    `memory`: bytes {total, anon, file, shmem, kernel} of the sample with most that cannot be reclaimed; kernel
-    None where unknown. `throttled_pct`: 100 times throttled time over wall time, all threads together, so it can exceed 100
-    on cgroup v1's counter of several run queues. `psi_some_avg10` of the step's resource, or None with
-    `psi_reason`. `responsiveness_ms`: from sending a trivial cell every 200 ms until its reply, {p50, p95, max,
-    count, timeouts}; `timeouts` are those without an answer at the step's end or the kernel's death that were
-    older than a second. `throughput`: matrix products, bytes filled, or bytes written and synced, a second.
+    `memory`: bytes {total, anon, file, shmem, kernel} of the sample with most that cannot be reclaimed (anon, shmem
+    and kernel, which is None where unknown): near the limit page cache fills `usage` up to it, so the boundary is
+    where these three end. `throttled_pct`: 100 times throttled time over wall time; of all processors together, so
+    it may exceed 100. `psi_some_avg10` of the step's resource, or None with `psi_reason`. `responsiveness_ms`: from sending
+    a trivial cell, every 200 ms, until its reply: {p50, p95, max, count, timeouts}; `timeouts` are those older than
+    a second that had no answer at the step's end or the kernel's death. `throughput`: matrix products, bytes filled, or bytes written and synced, a second.
     `read_throughput`: bytes a second read back from the disk. `per_worker_s`, `per_worker_work`: seconds and
     matrix products of each process. `error`: {errno, message} of a load that ended with an error and killed nobody."""
 
