@@ -12,7 +12,7 @@ from labctl.report import notebook_page as page
 from labctl.report.model import Model
 from labctl.report.notebook_doubts import claims_of, doubts_of
 from labctl.report.notebook_figures import sections
-from labctl.report.notebook_found import FOLDER, Found, searches
+from labctl.report.notebook_found import FOLDER, Found, evenness, searches, slowdown
 from labctl.report.notebook_tables import result_table
 from labctl.report.rawfiles import Run
 
@@ -69,7 +69,7 @@ def _data(run: Run, found: Sequence[Found]) -> dict[str, Any]:
                     for key in ("host", "pod", "container", "profile", "limits", "plan")
                 },
                 **one.result.as_data(),
-                "steps": [_step(step) for step in one.search.steps],
+                "steps": [_step(one, step) for step in one.search.steps],
             }
             for one in found
         },
@@ -81,7 +81,7 @@ def _data(run: Run, found: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def _step(step: Tried) -> dict[str, Any]:
+def _step(one: Found, step: Tried) -> dict[str, Any]:
     return {
         "repetition": step.repetition,
         "step": step.number,
@@ -90,6 +90,8 @@ def _step(step: Tried) -> dict[str, Any]:
         "good": step.good,
         "cause": step.cause,
         "crowded": step.crowded,
+        "slowdown_vs_1": slowdown(one, step),
+        "evenness": evenness(step),
         "record": dict(step.record) if step.record is not None else None,
     }
 
@@ -121,6 +123,8 @@ def _row(one: Found, step: Tried) -> dict[str, Any]:
         "probes": step.value("responsiveness_ms", "count"),
         "probe_timeouts": step.value("responsiveness_ms", "timeouts"),
         "throughput": step.value("throughput"),
+        "slowdown_vs_1": slowdown(one, step),
+        "evenness": evenness(step),
         "died": death.get("what"),
         "signal": death.get("signal"),
         "exit": death.get("exit"),

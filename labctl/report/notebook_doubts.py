@@ -103,6 +103,7 @@ def _lived_on(found: Sequence[Found]) -> Claim:
 
 def doubts_of(run: Run, found: Sequence[Found]) -> list[str]:
     doubts = [text for one in found for text in _of_search(one)]
+    doubts += _unmeasured([step for one in found for step in one.search.steps])
     if one_machine(run):
         doubts.append(
             "All nodes share one machine and one kernel: what runs on the others competes for its CPUs, which the"
@@ -136,7 +137,6 @@ def _of_search(one: Found) -> list[str]:
     wanted = (one.search.head.get("plan") or {}).get("repetitions")
     if isinstance(wanted, int) and len(one.result.repetitions) < wanted:
         doubts.append(f"{name}: {len(one.result.repetitions)} of {wanted} repetitions were made.")
-    doubts += [f"{name}: {text}" for text in _unmeasured(steps)]
     swapped = [value for step in steps if (value := step.value("swap_used"))]
     if swapped:
         doubts.append(
@@ -152,5 +152,5 @@ def _unmeasured(steps: Sequence[Tried]) -> list[str]:
     reasons: dict[str, None] = {}
     for step in steps:
         if reason := (step.record or {}).get("psi_reason"):
-            reasons[f"pressure (PSI) has no value: {reason}."] = None
+            reasons[f"Pressure (PSI) has no value: {reason}."] = None
     return list(reasons)

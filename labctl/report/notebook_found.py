@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.measure.limit_result import Result, result_of
-from labctl.measure.limit_steps import Search, read_search
+from labctl.measure.limit_steps import Search, Tried, read_search
 
 FOLDER = "limits"
 ORDER = ("cpu", "memory", "disk")
@@ -60,6 +60,29 @@ def used_at_knee(one: Found) -> float | None:
         and (value := step.value("pct_of_limit")) is not None
     ]
     return statistics.median(values) if values else None
+
+
+def slowdown(one: Found, step: Tried) -> float | None:
+    """How many times longer a process took for its work than one alone in the same repetition; None where either was
+    not measured, or crowded."""
+    work = step.value("throughput")
+    alone = [
+        value
+        for other in one.search.of(step.repetition)
+        if other.good
+        and not other.crowded
+        and other.requested == 1
+        and (value := other.value("throughput")) is not None
+    ]
+    if one.resource != "cpu" or not work or not alone or step.crowded:
+        return None
+    return statistics.median(alone) * step.requested / work
+
+
+def evenness(step: Tried) -> float | None:
+    """The least work of a step's processes over the most: 1 where the processors were shared out evenly."""
+    done = (step.record or {}).get("per_worker_work") or []
+    return min(done) / max(done) if done and max(done) > 0 else None
 
 
 def _place(resource: str) -> int:

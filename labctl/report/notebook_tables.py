@@ -8,7 +8,7 @@ from typing import Any
 from labctl.measure.limit_steps import Tried
 from labctl.report import formats
 from labctl.report.model import Cell, Column, Table
-from labctl.report.notebook_found import Found, used_at_knee
+from labctl.report.notebook_found import Found, evenness, slowdown, used_at_knee
 from labctl.report.notebook_words import amount, label, limit, spread, throughput, throughput_unit
 
 
@@ -79,6 +79,7 @@ def repetition_table(found: Sequence[Found]) -> Table:
 
 
 def step_table(one: Found) -> Table:
+    alone = one.resource == "cpu"
     columns = (
         Column("repetition", "rep."),
         Column("step", "step"),
@@ -87,6 +88,7 @@ def step_table(one: Found) -> Table:
         Column("achieved", "achieved"),
         Column("pct", "of limit"),
         Column("throughput", "throughput", throughput_unit(one)),
+        *((Column("slowdown", "slower than alone"), Column("even", "least to most work")) if alone else ()),
         Column("throttled", "throttled"),
         Column("p50", "response p50"),
         Column("p95", "p95"),
@@ -116,6 +118,11 @@ def _step_cells(one: Found, step: Tried) -> tuple[Cell, ...]:
         Cell(amount(one, step.value("achieved"))),
         Cell(formats.percent(step.in_use)),
         Cell(formats.MISSING if work is None else formats.digits(work)),
+        *(
+            (Cell(formats.ratio(slowdown(one, step))), Cell(formats.percent(evenness(step))))
+            if one.resource == "cpu"
+            else ()
+        ),
         Cell(percent("throttled_pct")),
         Cell(ms("p50")),
         Cell(ms("p95"), f"{timeouts:.0f} without answer" if timeouts else ""),

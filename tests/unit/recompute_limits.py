@@ -69,6 +69,27 @@ def crowded(head, requested, record):
     return record["usage"] < 0.9 * min(bound for bound in bounds if bound)
 
 
+def shares(head, tried, number, requested, record):
+    """How processes shared the processors."""
+    alone = [
+        r["throughput"]
+        for n, amount, r in tried
+        if (n, amount) == (number, 1)
+        and not cause(amount, r)
+        and not crowded(head, amount, r)
+        and r["throughput"]
+    ]
+    record = record or {"throughput": None}
+    told = (
+        head["resource"] == "cpu" and alone and record["throughput"] and not crowded(head, requested, record)
+    )
+    done = record.get("per_worker_work") or []
+    return {
+        "slowdown_vs_1": statistics.median(alone) * requested / record["throughput"] if told else None,
+        "evenness": min(done) / max(done) if done and max(done) > 0 else None,
+    }
+
+
 def edges(steps):
     """Last good, first bad and its cause, of one repetition's (requested, cause)."""
     ended = [amount for amount, why in steps if why in OUTSIDE]
@@ -206,10 +227,19 @@ def main(run):
         told = report["searches"].get(path.stem) or {}
         made = recompute(lines)
         wrong += differences(told, made, path.stem)
+        tried = steps_of(lines)
         steps = [
-            {"repetition": n, "requested": requested, "good": cause(requested, record) is None, "cause": cause(requested, record), "crowded": crowded(lines[0], requested, record), "record": record}
-            for n, requested, record in steps_of(lines)
-        ]  # fmt: skip
+            {
+                "repetition": number,
+                "requested": requested,
+                "good": cause(requested, record) is None,
+                "cause": cause(requested, record),
+                "crowded": crowded(lines[0], requested, record),
+                "record": record,
+                **shares(lines[0], tried, number, requested, record),
+            }
+            for number, requested, record in tried
+        ]
         wrong += differences(told.get("steps"), steps, f"{path.stem}.steps")
         figures += len(steps)
     print("\n".join(wrong) or f"{len(journals)} searches with {figures} steps: all agree")

@@ -224,7 +224,7 @@ def test_what_was_not_measured_is_none_with_its_reason(run: Path) -> None:
     assert search(model, "memory")["share_of_limit"] is None
     assert search(model, "cpu")["knee"] is None
     assert set(model.data["verdicts"].values()) == {"not shown"}
-    assert any("pressure (PSI) has no value: this kernel has no PSI" in limit for limit in model.limits)
+    assert any("Pressure (PSI) has no value: this kernel has no PSI" in limit for limit in model.limits)
     assert "NaN" not in report.render(model, "json")
     assert pictures(report.render(model, "html"))
 
@@ -365,3 +365,10 @@ def test_the_summary_fits_a_terminal(model: Model) -> None:
     text = report.render(model, "summary")
     assert max(map(len, text.splitlines())) <= 100
     assert "PASS  Memory: limited to 512 MiB" in text
+
+
+def test_how_processes_share_the_processors(model: Model) -> None:
+    steps = search(model, "cpu")["steps"]
+    assert [step["slowdown_vs_1"] for step in steps[:2]] == [1, pytest.approx(2 * 201 / 204)]
+    assert all(step["evenness"] == 1 for step in steps)
+    assert all(step["slowdown_vs_1"] is None for step in search(model, "memory")["steps"])
