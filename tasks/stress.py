@@ -25,7 +25,7 @@ Returns `stressors` (by name: unit, work, per_second, held, cores, workers), `cp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,21 +37,40 @@ from labctl.stress.session import Session, summary
 from labctl.stress.wanted import KINDS, plan_of, share
 from labctl.task_types import Args, Change, Context, Steps, arg
 
-KEPT_FREE = 0.05
+
+def _reserve(text: str) -> float:
+    if text.strip() in ("0", "0%"):
+        return 0.0
+    try:
+        return share(text)
+    except ValueError:
+        raise PlaybookError(f"'reserve' of 'stress' must be a share such as 5%, not '{text}'") from None
+
+
+def _kind(name: str) -> Callable[[Any], object]:
+    return lambda value: plan_of({name: value})
 
 
 @dataclass(kw_only=True)
 class Arguments(Args):
-    cpu: Any = arg(None, doc="load of each processor, as in 50%, or {load, workers, method}")
-    memory: Any = arg(None, doc="bytes as in 256Mi, or {size, workers, step, every}")
-    disk: Any = arg(
-        None, doc="bytes as in 64Mi, or {size, workers, path, block, direct, fsync, verify, rate}"
+    cpu: Any = arg(
+        None, doc="load of each processor, as in 50%, or {load, workers, method}", check=_kind("cpu")
     )
-    network: Any = arg(None, doc="the host to send to, or {to, workers, address, rate}")
-    pids: Any = arg(None, doc="how many processes, or max, or {count, workers}")
-    fds: Any = arg(None, doc="how many open files, or max, or {count, workers}")
+    memory: Any = arg(None, doc="bytes as in 256Mi, or {size, workers, step, every}", check=_kind("memory"))
+    disk: Any = arg(
+        None,
+        doc="bytes as in 64Mi, or {size, workers, path, block, direct, fsync, verify, rate}",
+        check=_kind("disk"),
+    )
+    network: Any = arg(
+        None, doc="the host to send to, or {to, workers, address, rate}", check=_kind("network")
+    )
+    pids: Any = arg(None, doc="how many processes, or max, or {count, workers}", check=_kind("pids"))
+    fds: Any = arg(None, doc="how many open files, or max, or {count, workers}", check=_kind("fds"))
     load: str | None = arg(
-        None, doc="all of it in one line: cpu:50%[,memory:256M][,disk][,network], for each host of `among`"
+        None,
+        doc="all of it in one line: cpu:50%[,memory:256M][,disk][,network], for each host of `among`",
+        check=parse,
     )
     among: list[str] = arg(
         [], doc="hosts that get the same `load`: they share processors, and send to one another"
@@ -65,7 +84,9 @@ class Arguments(Args):
         "own", doc="stress-ng, where it is installed, for cpu and memory"
     )
     reserve: str = arg(
-        "5%", doc="share of the node's memory, and of the disk, that is left alone; 0 fills the disk"
+        "5%",
+        doc="share of the node's memory, and of the disk, that is left alone; 0 fills the disk",
+        check=_reserve,
     )
     interval: float = arg(0.5, doc="seconds between two lines of its file")
     name: str = arg("stress", doc="what to call it, to run several on a host")
@@ -100,11 +121,9 @@ def _check(args: Arguments, ctx: Context, given: Mapping[str, Any]) -> None:
     """PlaybookError for whatever can be known to be wrong before a node is asked."""
     try:
         hosts = args.among
-        if args.load is not None:
-            parse(args.load)
-        elif not given:
+        if args.load is None and not given:
             raise PlaybookError(f"'stress' needs one of: {', '.join(KINDS)}, load")
-        else:
+        if args.load is None:
             hosts = [plan["network"]["to"]] if "network" in (plan := plan_of(given, args.engine)) else []
         if args.duration is None and not args.background:
             raise PlaybookError("'stress' needs 'duration' in seconds, or 'background'")
@@ -114,18 +133,8 @@ def _check(args: Arguments, ctx: Context, given: Mapping[str, Any]) -> None:
             raise PlaybookError("'container' of 'stress' needs 'pod'")
         for host in hosts:
             ctx.vars_of(host)
-        _reserve(args.reserve)
     except PlaybookError as error:
         raise PlaybookError(error.message, mark=error.mark or ctx.mark, hint=error.hint) from None
-
-
-def _reserve(text: str) -> float:
-    if text.strip() in ("0", "0%"):
-        return 0.0
-    try:
-        return share(text)
-    except ValueError:
-        raise PlaybookError(f"'reserve' of 'stress' must be a share such as 5%, not '{text}'") from None
 
 
 def _short(value: Any) -> str:

@@ -121,6 +121,11 @@ class TaskType:
                 mark=mark,
                 hint=did_you_mean(str(value), map(str, allowed)),
             ) from None
+        if parameter.check is not None and converted is not None:
+            try:
+                parameter.check(converted)
+            except PlaybookError as error:
+                raise PlaybookError(error.message, mark=error.mark or mark, hint=error.hint) from None
         return converted
 
 

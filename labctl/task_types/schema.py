@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,11 +20,13 @@ def arg(
     free_form: bool = False,
     raw: bool = False,
     secret: bool = False,
+    check: Callable[[Any], object] | None = None,
 ) -> Any:
     """A field of an `Arguments` class.
 
     `free_form`: takes the text of `command: text`. `raw`: reaches the task untemplated (expressions).
-    `secret`: never shown. A mutable default is copied. Without a default it is required."""
+    `secret`: never shown. `check` raises PlaybookError for a value that its type allows and that makes no sense: before any host
+    is touched, where the value is known then. A mutable default is copied. Without a default it is required."""
     metadata = {
         "doc": doc,
         "aliases": tuple(aliases),
@@ -32,6 +34,7 @@ def arg(
         "free_form": free_form,
         "raw": raw,
         "secret": secret,
+        "check": check,
     }
     if isinstance(default, list | dict | set):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -65,6 +68,7 @@ class Parameter:
     free_form: bool
     raw: bool
     secret: bool
+    check: Callable[[Any], object] | None = None
 
     def type_name(self) -> str:
         return type_name(self.type)
@@ -100,5 +104,6 @@ def parameters_of(arguments: type[Args]) -> dict[str, Parameter]:
             free_form=meta.get("free_form", False),
             raw=meta.get("raw", False),
             secret=meta.get("secret", False),
+            check=meta.get("check"),
         )
     return {parameter.name: parameter for parameter in found.values()}

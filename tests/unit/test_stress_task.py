@@ -19,6 +19,7 @@ from labctl.measure.series import Window
 from labctl.node import bundle
 from labctl.node.client import AgentNode
 from labctl.node.pipes import ProcessPipe
+from labctl.playbook import PlaybookErrors, load_playbook
 from labctl.stress import background
 from labctl.stress.wanted import plan_of
 from labctl.task_types import Registry
@@ -291,6 +292,24 @@ def test_arguments_that_make_no_sense_are_refused_before_a_node_is_asked(
     with pytest.raises(PlaybookError) as caught:
         stress(ctx, **arguments)
     assert words in caught.value.message
+
+
+def test_a_playbook_with_a_load_that_makes_no_sense_is_refused_with_every_position(tmp_path: Path) -> None:
+    (tmp_path / "site.yml").write_text(
+        "- hosts: all\n  tasks:\n"
+        "    - stress: {cpu: 150%, memory: {sise: 9Mi}, duration: 3}\n"
+        "    - stress: {load: 'cpu:50%,dsik', background: true}\n"
+        "    - stress: {pids: '{{ some }}', duration: 1, reserve: lots}\n"
+    )
+    with pytest.raises(PlaybookErrors) as caught:
+        load_playbook(str(tmp_path / "site.yml"), Registry())
+    found = [(error.mark.line, error.mark.column, error.message) for error in caught.value.problems]
+    assert found == [
+        (3, 21, "'load' of 'cpu' must be a share such as 50%, not the string '150%'"),
+        (3, 35, "'memory' has no option 'sise'"),
+        (4, 22, "there is no load 'dsik' in 'cpu:50%,dsik'"),
+        (5, 58, "'reserve' of 'stress' must be a share such as 5%, not 'lots'"),
+    ]
 
 
 def test_a_dry_run_starts_nothing(ctx: Ctx) -> None:
