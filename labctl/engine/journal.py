@@ -107,8 +107,20 @@ def commit() -> str | None:
 
 
 def _import_structlog() -> Any:
-    """Without its console, which would load rich, and its loggers for asyncio."""
-    with lean.standing_in(rich=None, asyncio={}):
+    """Without what the journal has no use for, and which takes most of its time to load: a console, tracebacks, loggers
+    for tests, for asyncio and of the standard library."""
+
+    def none(**_: Any) -> None:
+        return None
+
+    with lean.standing_in(
+        asyncio={},
+        structlog__dev={"ConsoleRenderer": none, "_has_colors": False, "set_exc_info": none},
+        structlog__stdlib={},
+        structlog__testing={"ReturnLogger": none, "ReturnLoggerFactory": none},
+        structlog__threadlocal={},
+        structlog__tracebacks={"ExceptionDictTransformer": none},
+    ):
         import structlog
     return structlog
 
