@@ -143,6 +143,10 @@ class _Finding:
     def _search(self, journal: Journal, known: Search) -> Search:
         self.ctx.progress(f"making notebook {self.pod.name}")
         state = self.notebook.ready(oom_group=self.args.oom_group, timeout=self.args.timeout)
+        if self.args.oom_group and not state.get("oom_group"):
+            self.ctx.warn(
+                f"{self.ctx.host} cannot kill a container as a whole (cgroup v2 can): its processes die one by one"
+            )
         if not known.head:
             journal.write("search", **self._head(state))
         journal.write("neighbours", when="before", **self._neighbours())
@@ -160,7 +164,8 @@ class _Finding:
             "profile": self.args.profile,
             "plan": self.plan.as_data(),
             "limits": state.get("limits") or limits_of(self.pod),
-            "oom_group": state.get("oom_group", self.args.oom_group),
+            "oom_group": bool(state.get("oom_group")),
+            "oom_group_asked": self.args.oom_group,
             "swap": state.get("swap"),
             "capacity": {
                 key: value

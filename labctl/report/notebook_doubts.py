@@ -115,8 +115,12 @@ def doubts_of(run: Run, found: Sequence[Found]) -> list[str]:
 
 
 def _of_search(one: Found) -> list[str]:
-    name, steps = label(one), one.search.steps
+    name, steps, head = label(one), one.search.steps, one.search.head
     doubts = []
+    if head.get("oom_group_asked") and not head.get("oom_group"):
+        doubts.append(
+            f"{name}: the node cannot kill a container as a whole, so lack of memory ended single processes."
+        )
     outside = [step for step in steps if step.cause in OUTSIDE]
     if outside:
         what = formats.names(sorted({str(step.cause) for step in outside}))
@@ -134,7 +138,7 @@ def _of_search(one: Found) -> list[str]:
         for repetition in one.result.repetitions
         if repetition.ceiling
     ]
-    wanted = (one.search.head.get("plan") or {}).get("repetitions")
+    wanted = (head.get("plan") or {}).get("repetitions")
     if isinstance(wanted, int) and len(one.result.repetitions) < wanted:
         doubts.append(f"{name}: {len(one.result.repetitions)} of {wanted} repetitions were made.")
     swapped = [value for step in steps if (value := step.value("swap_used"))]

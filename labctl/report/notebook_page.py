@@ -33,7 +33,9 @@ def subtitle(run: Run, found: Sequence[Found]) -> str:
     def said(key: str) -> str:
         return ", ".join(sorted({str(one.search.head[key]) for one in found if one.search.head.get(key)}))
 
-    sizes = ", ".join(f"{limit(one)} {one.resource}" for one in found)
+    sizes = ", ".join(
+        limit(one) if one.resource == "cpu" else f"{limit(one)} of {one.resource}" for one in found
+    )
     steps = sum(len(one.search.steps) for one in found)
     times = max((len(one.result.repetitions) for one in found), default=0)
     parts = [

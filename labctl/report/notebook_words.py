@@ -68,4 +68,4 @@ def throughput(one: Found, step: Tried) -> float | None:
 
 
 def spread(share: float | None) -> str:
-    return "one repetition" if share is None else "all alike" if share == 0 else formats.percent(share)
+    return "one value only" if share is None else "all alike" if share == 0 else formats.percent(share)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from labctl import report
 from labctl.errors import PlaybookError, TaskFailed, Unreachable
 from labctl.measure.limit_steps import read_search
 from labctl.node.fake import FakeNode
@@ -29,6 +30,7 @@ class Machine:
         self.steps: list[int] = []
         self.there = False
         self.stopped = 0
+        self.group = True
         self.unreachable_at: int | None = None
         for name in ("ready", "step", "capacity", "stop"):
             self.node.on_call("notebook", name, getattr(self, name))
@@ -39,7 +41,12 @@ class Machine:
     def ready(self, job: dict[str, Any], **_: Any) -> dict[str, Any]:
         self.there = True
         self.job = job
-        return {"kernel": {"pid": 5}, "swap": "off", "oom_group": job["oom_group"], **self.capacity()}
+        return {
+            "kernel": {"pid": 5},
+            "swap": "off",
+            "oom_group": job["oom_group"] and self.group,
+            **self.capacity(),
+        }
 
     def capacity(self, **_: Any) -> dict[str, Any]:
         return {
@@ -78,6 +85,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.machine = folder, machine
         self.said: list[str] = []
+        self.warned: list[str] = []
         self.closers: list[Callable[[], str | None]] = []
         self.check = False
 
@@ -85,7 +93,7 @@ class Run:
         task = Registry().get("find_limit")
         context = SimpleNamespace(
             host="worker1", node=self.machine.node, run_dir=self.folder, mark=None, check=self.check,
-            progress=lambda message, _fraction=None: self.said.append(message), on_close=self.closers.append,
+            progress=lambda message, _fraction=None: self.said.append(message), on_close=self.closers.append, warn=self.warned.append,
         )  # fmt: skip
         given = {"resource": "memory", "memory": "512Mi", "seconds": 1, **words}
         steps = task.run(task.bind(given, lambda _: None), cast(Context, context))
@@ -175,6 +183,16 @@ def test_a_node_with_little_memory_is_spared_and_it_is_said(tmp_path: Path) -> N
         found["repetitions"][0]["ceiling"]
         == "the node has only 700 MiB memory available, of which 409 MiB are left to it"
     )
+
+
+def test_a_node_that_cannot_kill_a_whole_container_says_so(run: Run) -> None:
+    run.machine.group = False
+    run(oom_group=True)
+    assert [text for text in run.warned if "worker1 cannot kill a container as a whole" in text]
+    head = json.loads(run.journal.read_text().splitlines()[0])
+    assert (head["oom_group"], head["oom_group_asked"]) == (False, True)
+    model = report.reduce(run.folder)
+    assert any("the node cannot kill a container as a whole" in limit for limit in model.limits)
 
 
 def test_a_dry_run_touches_nothing(run: Run) -> None:
