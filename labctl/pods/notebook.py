@@ -23,6 +23,7 @@ from labctl.pods.quantity import size_bytes
 Resource = Literal["cpu", "memory", "disk"]
 DISK = "labctl/disk"
 WORK = "work"
+_SERVED = {"command": ["python3", "/app/server.py"]}
 _FOLDER = "/run/labctl/notebook"
 
 
@@ -150,16 +151,20 @@ def notebook_pod(
     cpu: str | float | None = None,
     memory: str | int | None = None,
     disk: str | int | None = None,
+    server: bool = False,
     patch: Mapping[str, Any] | None = None,
     manifest: Path | None = None,
 ) -> Pod:
     """The notebook's pod under a name and with a size of its own, in Kubernetes' quantities ('1', '512Mi'; None: the
-    manifest's). PlaybookError when a quantity makes no sense."""
+    manifest's). `server`: the kernel is a Jupyter Server's. PlaybookError when a quantity makes no
+    sense."""
     limits = {key: str(value) for key, value in (("cpu", cpu), ("memory", memory)) if value is not None}
     change: dict[str, Any] = {
         "metadata": {"name": name, "annotations": {} if disk is None else {DISK: str(disk)}},
         "spec": {
-            "containers": [{"name": "notebook", "resources": {"limits": limits}}],
+            "containers": [
+                {"name": "notebook", "resources": {"limits": limits}, **(_SERVED if server else {})}
+            ],
             "volumes": [{"name": WORK, "hostPath": {"path": f"{_FOLDER}/{name}/disk"}}],
         },
     }

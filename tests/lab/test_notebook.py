@@ -208,6 +208,24 @@ def test_more_processes_than_the_quota_are_throttled(notebook, node) -> None:
     assert len(record["per_worker_s"]) == len(record["per_worker_work"]) == 2
 
 
+def test_the_kernel_of_a_jupyter_server_dies_and_starts_again_the_same(node, image) -> None:
+    served = Notebook(node("worker1"), notebook_pod("notebook-served", disk="16Mi", server=True))
+    try:
+        served.ready()
+        asked = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8888/api').read().decode())"
+        enter = ["ip", "netns", "exec", "labctl-notebook-served", "python3", "-c", asked]
+        assert "version" in json.loads(node("worker1").run(enter).text())
+        assert served.step("memory", 50 * MEBIBYTE, 0.1)["survived"]
+        death = served.step("memory", MEMORY, 0.1)["death"]
+        assert (death["what"], death["cause"], death["signal"]) == ("kernel", "oom", 9)
+        assert death["detected_after_s"] < 1.0
+        killed = during(served, "$kernel", "KILL", HOLD)
+        assert (killed["death"]["cause"], killed["death"]["oom_kill"]) == ("killed", 0)
+        assert served.step("cpu", 1, 0.2)["restarted"] == "kernel"
+    finally:
+        served.stop()
+
+
 def test_stop_leaves_nothing_and_may_be_repeated(traces, node) -> None:
     before = traces()
     made = Notebook(node("worker1"), notebook_pod("notebook-once", disk="16Mi"))

@@ -207,8 +207,9 @@ def test_a_disk_that_makes_no_sense(disk: str, words: str) -> None:
         notebook_pod(disk=disk)
 
 
-def test_the_plan_mounts_disk_and_sockets_and_names_the_recipes_image() -> None:
-    pod = notebook_pod("nb")
+@pytest.mark.parametrize("server", [False, True])
+def test_the_plan_mounts_disk_and_sockets_and_names_the_recipes_image(server: bool) -> None:
+    pod = notebook_pod("nb", server=server)
     plan = Containerd(lambda _host: None, ["one"], lambda _host: "").plan(pod, "one")  # type: ignore[arg-type]
     notebook, client = plan["containers"]
     assert "type=bind,src=/run/labctl/notebook/nb/disk,dst=/work,options=rbind:rw" in notebook["argv"]

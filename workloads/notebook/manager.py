@@ -29,6 +29,7 @@ class Kernel:
     def __init__(self) -> None:
         self._count = 0
         self._manager: Any = None
+        self.connection_file: str | None = None
         self.pidfd: int | None = None
         self.pid: int = 0
         self.death: dict[str, Any] | None = None
@@ -36,35 +37,42 @@ class Kernel:
     def start(self) -> None:
         """End the kernel that there is, with all it started, and start another."""
         self.end()
-        self._count += 1
-        path = os.path.join(RUN_DIR, "kernel-%d-%d.json" % (os.getpid(), self._count))
-        self._manager = KernelManager(connection_file=path)
-        self._manager.start_kernel(cwd=os.getcwd())
-        self.pid = self._manager.provisioner.pid
+        self.pid, self.connection_file = self.launch()
         self.pidfd = os.pidfd_open(self.pid)
         self.death = None
 
     def end(self) -> None:
-        if self._manager is None:
+        if self.connection_file is None:
             return
         try:
             os.killpg(self.pid, signal.SIGKILL)  # what a dead kernel had started lives on in its group
         except ProcessLookupError:
             pass
-        self._manager.shutdown_kernel(now=True)
-        self._manager = None
+        self.shut_down()
+        self.connection_file = None
         self._close()
+
+    def launch(self) -> tuple[int, str]:
+        """Start one: its process, and the file that says how to connect."""
+        self._count += 1
+        path = os.path.join(RUN_DIR, "kernel-%d-%d.json" % (os.getpid(), self._count))
+        self._manager = KernelManager(connection_file=path)
+        self._manager.start_kernel(cwd=os.getcwd())
+        return self._manager.provisioner.pid, path
+
+    def shut_down(self) -> None:
+        """Let Jupyter forget the one that was killed."""
+        self._manager.shutdown_kernel(now=True)
 
     def ended(self) -> dict[str, Any]:
         """Look at how the kernel ended; its pidfd has said that it did."""
-        found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
-        exited = found.si_code == os.CLD_EXITED
-        self.death = {
-            "pid": self.pid,
-            "signal": None if exited else found.si_status,
-            "exit": found.si_status if exited else None,
-            "mono": time.monotonic(),
-        }
+        self.death = {"pid": self.pid, "signal": None, "exit": None, "mono": time.monotonic()}
+        try:
+            found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:  # Jupyter was faster: its status is not known
+            pass
+        else:
+            self.death["exit" if found.si_code == os.CLD_EXITED else "signal"] = found.si_status
         self._close()
         return self.death
 
@@ -74,8 +82,7 @@ class Kernel:
             self.pidfd = None
 
     def described(self) -> dict[str, Any]:
-        file = self._manager.connection_file if self._manager else None
-        return {"pid": self.pid, "connection_file": file}
+        return {"pid": self.pid, "connection_file": self.connection_file}
 
 
 def reap(kernel: int) -> None:
@@ -90,14 +97,8 @@ def reap(kernel: int) -> None:
         os.waitpid(found.si_pid, os.WNOHANG)
 
 
-def main() -> None:
-    kernel = Kernel()
-
-    def stop(*_: object) -> None:
-        kernel.end()
-        sys.exit(128 + signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
+def serve(kernel: Kernel) -> None:
+    """Start a kernel, watch it and take orders, for ever."""
     poller = zmq.Poller()
     kernel.start()
     server = Server(os.path.join(RUN_DIR, "manager.sock"), poller)
@@ -118,6 +119,17 @@ def main() -> None:
                 server.tell("status", death=kernel.death, **kernel.described())
         if kernel.death is None:
             reap(kernel.pid)
+
+
+def main() -> None:
+    kernel = Kernel()
+
+    def stop(*_: object) -> None:
+        kernel.end()
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    serve(kernel)
 
 
 if __name__ == "__main__":
