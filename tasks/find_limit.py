@@ -48,6 +48,7 @@ class Arguments(Args):
     name: str = arg("notebook", doc="the pod's name")
     manifest: str | None = arg(None, doc="the pod's manifest (default: labctl's own notebook)")
     patch: dict[str, Any] = arg({}, doc="a strategic merge patch of the manifest")
+    server: bool = arg(False, doc="the kernel is a Jupyter Server's")
     oom_group: bool = arg(
         False,
         doc="one kill for lack of memory ends the whole container, as kubelet ≥ 1.28 has it on cgroup v2",
@@ -74,7 +75,13 @@ def run(args: Arguments, ctx: Context) -> Steps:
     try:
         manifest = ctx.find("files", args.manifest) if args.manifest else None
         pod = notebook_pod(
-            args.name, cpu=args.cpu, memory=args.memory, disk=args.disk, patch=args.patch, manifest=manifest
+            args.name,
+            cpu=args.cpu,
+            memory=args.memory,
+            disk=args.disk,
+            server=args.server,
+            patch=args.patch,
+            manifest=manifest,
         )
         plan = _plan(args, pod)
     except ValueError as error:
@@ -164,6 +171,7 @@ class _Finding:
             "profile": self.args.profile,
             "plan": self.plan.as_data(),
             "limits": state.get("limits") or limits_of(self.pod),
+            "server": self.args.server,
             "oom_group": bool(state.get("oom_group")),
             "oom_group_asked": self.args.oom_group,
             "swap": state.get("swap"),
