@@ -243,11 +243,15 @@ def test_lines_go_both_ways_through_a_path_longer_than_a_sockets_may_be(tmp_path
     assert not (folder / "one.sock").exists()
 
 
-def test_a_process_has_ended_when_it_is_a_zombie(monkeypatch) -> None:
+@pytest.mark.parametrize("old_python", [False, True])
+def test_a_process_has_ended_when_it_is_a_zombie(monkeypatch, old_python: bool) -> None:
+    if old_python:  # 3.8 has no os.pidfd_open
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
     child = subprocess.Popen(["sleep", "600"])
     try:
         seen, looked_up = Process(child.pid), Process(child.pid)
         monkeypatch.setattr(looked_up, "descriptor", -1)  # a kernel without pidfds
+        assert seen.descriptor >= 0
         assert not seen.ended
         assert not looked_up.ended
         child.kill()

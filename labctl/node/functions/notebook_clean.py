@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
 import time
 from typing import Any, Dict, List
 
@@ -30,10 +31,12 @@ def clean(pod: str) -> Dict[str, Any]:
         ended = pods.delete(pod, 0)
         existed = existed or bool(ended.get("existed"))
         left = ended["error"]["words"] if "error" in ended else ""
-        # A container that was being made while its maker was killed may appear once more, or its file system alone.
+        # A container that was being made while its maker was killed may appear once more, or leave its file system
+        # or cgroups alone.
         kept = [] if left else _snapshots(pod)
         for key in kept:
             containers.ctr("snapshots", "rm", key)
+        kept += _remove_cgroups(pod)
         if not left and not kept and not ended.get("existed") and not containers.leftovers(pod):
             break
         if time.monotonic() > deadline:
@@ -53,3 +56,19 @@ def _snapshots(pod: str) -> List[str]:
     _, listed, _ = containers.ctr("snapshots", "ls")
     keys = [line.split(None, 1)[0] for line in listed.splitlines()[1:] if line.strip()]
     return [key for key in keys if key.startswith(pod + ".")]
+
+
+def _remove_cgroups(pod: str) -> List[str]:
+    """Remove cgroups that no container has any more, in every hierarchy, and end what is still in them: their paths."""
+    name = "%s/%s.*" % (containers.NAMESPACE, glob.escape(pod))
+    found = [path for top in ("", "*/") for path in glob.glob("%s/%s%s" % (containers.CGROUP, top, name))]
+    for path in found:
+        for directory, _, _ in os.walk(path, topdown=False):
+            try:
+                with open(os.path.join(directory, "cgroup.procs")) as stream:
+                    for pid in stream.read().split():
+                        os.kill(int(pid), signal.SIGKILL)
+                os.rmdir(directory)
+            except OSError:  # not empty yet: there is another look
+                continue
+    return found

@@ -100,7 +100,10 @@ def main(job: Dict[str, Any]) -> None:
         lock.truncate(0)
         json.dump({"pid": os.getpid(), "agent": job["agent"]}, lock)
         lock.flush()
-        os.write(1, b"armed\n")
+        try:
+            os.write(1, b"armed\n")
+        except BrokenPipeError:  # who started it is gone already: all the more
+            pass
         null = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(null, number)
