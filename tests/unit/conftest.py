@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from labctl.node.fake import FakeNode
 from labctl.playbook import load_playbook
 from labctl.task_types import Registry
 
-TASKS = Path(__file__).parent / "data" / "tasks"
+DATA = Path(__file__).parent / "data"
+TASKS = DATA / "tasks"
 
 
 class FakeConnections:
@@ -140,3 +142,15 @@ def nobody_hears_of_doubled_keys():
     """What a command line in this process has set must not reach the next test."""
     yield
     yaml.tell_of_doubled_keys(None)
+
+
+@pytest.fixture
+def v2_host(tmp_path: Path) -> Path:
+    """What the collector and the stressors read of a virtual machine with cgroup v2 alone (kernel 6.1), recorded while both
+    ran there: `idle`, a container of one process with half a processor, 64 MiB without swap and 40 processes;
+    `throttled`, after six seconds of two busy workers in it; `oom`, after a worker that took 4 MiB each 0.2 s
+    was killed; `pids`, after forks until there were no more. Each has the files below /sys/fs/cgroup in
+    `sys`, and some of /proc in `proc`; the container is labctl/shop.web, its process 94."""
+    with tarfile.open(DATA / "cgroup-v2-host.tar.xz") as archive:
+        archive.extractall(tmp_path / "host")
+    return tmp_path / "host"

@@ -225,3 +225,26 @@ def test_nonsense_is_refused(arguments: list[str], says: str) -> None:
     assert process.returncode != 0
     assert says in err
     assert "Traceback" not in err
+
+
+def test_a_real_v2_host(v2_host: Path) -> None:
+    found = {}
+    for state in ("idle", "throttled", "oom", "pids"):
+        header, sample, _ = collect(v2_host / state, "--pod", "shop", "--samples", 1)
+        assert header["version"] == 2
+        (name, web), folder = *sample["containers"].items(), v2_host / state / "sys/labctl/shop.web"
+        found[state] = web
+        cpu, memory = (
+            {key: int(value) for key, value in map(str.split, (folder / file).read_text().splitlines())}
+            for file in ("cpu.stat", "memory.stat")
+        )
+        assert name == "shop/web"
+        assert web["cpu_usec"] == cpu["usage_usec"] > 0
+        assert (web["periods"], web["throttled"]) == (cpu["nr_periods"], cpu["nr_throttled"])
+        assert web["memory"] == int((folder / "memory.current").read_text()) > web["anon"] > 0
+        assert (web["anon"], web["kernel"]) == (memory["anon"], memory["kernel"])
+        assert None not in web.values()
+        assert None not in web["psi"].values()
+    assert found["idle"]["throttled"] <= 1 < found["throttled"]["throttled"]
+    assert [found[state]["oom_kills"] for state in found] == [0, 0, 1, 1]
+    assert 0.97 * (64 << 20) < found["oom"]["peak"] <= 64 << 20

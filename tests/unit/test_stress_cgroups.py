@@ -1,4 +1,5 @@
-"""A container's cgroups, found and joined: hand-written trees of cgroup v1, v2 and hybrid machines."""
+"""A container's cgroups, found and joined: hand-written trees of cgroup v1, v2 and hybrid machines, and one
+recorded on a v2 host."""
 
 from __future__ import annotations
 
@@ -182,3 +183,18 @@ def test_inside_a_container_its_limit_is_what_counts(v2: Machine, load_stressor:
     (v2.tree / f"sys{Path(KUBE).parent}/memory.max").write_text("max\n")
     (v2.tree / "sys/kubepods.slice/memory.max").write_text("max\n")
     assert "8 GiB is more than the node can give" in refusal(plan, inside, 0.05, proc)
+
+
+def test_a_real_v2_host(v2_host: Path, load_stressor: Any) -> None:
+    kills = {}
+    for state in ("idle", "throttled", "oom", "pids"):
+        mounts = v2_host / state / "proc/self/mountinfo"
+        mounts.write_text(mounts.read_text().replace("/sys/fs/cgroup", str(v2_host / state / "sys")))
+        found = load_stressor("cgroups").Cgroups(94, str(v2_host / state / "proc"))
+        container = v2_host / state / "sys/labctl/shop.web"
+        assert found.directories() == {"unified": str(container)}
+        assert (found.limit("memory"), found.limit("pids")) == (64 << 20, 40)
+        kills[state] = found.oom_kills()
+        found.join()
+        assert (container / "cgroup.procs").read_text() == "0"
+    assert kills == {"idle": 0, "throttled": 0, "oom": 1, "pids": 1}
