@@ -107,7 +107,7 @@ def result_of(search: Search) -> Result:
         statistics.median(shares) if shares else None,
         bent,
         spread(knees),
-        _recommended(search, useful, headroom, int(plan.get("quantum") or 1)),
+        _recommended(search, useful, bent, headroom, int(plan.get("quantum") or 1)),
         headroom,
     )
 
@@ -118,9 +118,12 @@ def _spread(found: Spread | None) -> dict[str, float | None] | None:
     return {"n": found.n, "median": found.median, "low": found.low, "high": found.high, "share": found.share}
 
 
-def _recommended(search: Search, useful: int | None, headroom: float, quantum: int) -> int | None:
-    """Of processes the knee itself: they are held back beyond it, they do not die there."""
-    if useful is None:
+def _recommended(
+    search: Search, useful: int | None, bent: int | None, headroom: float, quantum: int
+) -> int | None:
+    """Of processes the knee itself: they are held back beyond it, they do not die there. None where there may be one
+    that a crowded machine did not show."""
+    if useful is None or (bent is None and any(step.crowded for step in search.steps)):
         return None
     return useful if search.resource == "cpu" else recommended(useful, headroom, quantum)
 

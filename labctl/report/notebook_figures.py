@@ -58,7 +58,7 @@ def _gauge(one: Found) -> Gauge:
     result, whole = one.result, one.limit
     if one.resource == "cpu":
         share = used_at_knee(one)
-        words = f"no gain beyond {amount(one, result.knee)}" if result.knee else "no knee"
+        words = f"no gain beyond {amount(one, result.knee)}" if result.knee else "no knee was shown"
         return Gauge(label(one), limit(one), share, share, share, words, broke=False)
     shares = [
         None if value is None or not whole else value / whole

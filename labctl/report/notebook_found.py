@@ -36,11 +36,12 @@ class Found:
 
 
 def searches(folder: Path) -> list[Found]:
-    """Those of a run's folder, in the order of a report."""
+    """Those of a run's folder that have begun, in the order of a report."""
     read = {
         path: read_search(path.read_text(encoding="utf-8", errors="replace").splitlines())
         for path in sorted((folder / FOLDER).glob("*.jsonl"))
     }
+    read = {path: search for path, search in read.items() if search.head or search.steps}
     counts = Counter(search.resource for search in read.values())
     found = [
         Found(path, search, result_of(search), counts[search.resource] == 1) for path, search in read.items()

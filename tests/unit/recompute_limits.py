@@ -175,7 +175,8 @@ def recompute(lines):
     beyond = [value for value in beyond if value is not None]
     throttled = bool(knees and beyond and statistics.median(beyond) >= 5)
     last = min(goods, default=None)
-    if last is None:
+    unseen = not knees and any(crowded(head, requested, record) for _, requested, record in steps)
+    if last is None or unseen:
         safe = None
     elif resource == "cpu":
         safe = min([last, *knees])
@@ -215,7 +216,7 @@ def differences(told, made, where):
 
 def main(run):
     report = json.loads((run / "report.json").read_text())
-    journals = sorted((run / "limits").glob("*.jsonl"))
+    journals = sorted(path for path in (run / "limits").glob("*.jsonl") if read(path))
     wrong = (
         []
         if {path.stem for path in journals} == set(report["searches"])

@@ -396,7 +396,7 @@ def test_a_step_that_others_crowd_is_made_again_and_gives_no_knee(tmp_path: Path
     crowd += [2] * 10
     result, found = search(tmp_path / "always", once, attempt, 3)
     assert [step.requested for step in found.steps] == [1, 2, 2, 2, 3]
-    assert (result.knee, result.cause, result.last_good) == (None, None, 3)
+    assert (result.knee, result.cause, result.last_good, result.recommended) == (None, None, 3, None)
 
 
 def test_a_machine_smaller_than_the_quota_crowds_nobody() -> None:

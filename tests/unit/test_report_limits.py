@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from labctl import report
+from labctl.errors import UsageError
 from labctl.report.charts import Edge, Load, LoadPlot, Spot
 from labctl.report.model import Claim, Model
 
@@ -249,11 +250,20 @@ def test_on_a_crowded_machine_no_knee_is_made_up(run: Path) -> None:
 def test_a_damaged_journal_is_read_as_far_as_it_goes(run: Path) -> None:
     path = run / "limits" / "worker1-disk.jsonl"
     whole = path.read_text()
-    for end in range(0, len(whole), 997):
+    for end in range(997, len(whole), 997):
         path.write_text(whole[:end])
         model = report.reduce(run)
         assert report.render(model, "html")
         assert report.render(model, "summary")
+
+
+def test_a_search_that_never_began_is_left_out(run: Path) -> None:
+    (run / "limits" / "worker1-disk.jsonl").write_text("")
+    assert set(report.reduce(run).data["searches"]) == {"worker1-cpu", "worker1-memory"}
+    for path in (run / "limits").iterdir():
+        path.write_text("")
+    with pytest.raises(UsageError, match="there is no search for a limit"):
+        report.reduce(run)
 
 
 def test_searches_on_several_nodes_are_told_apart(run: Path) -> None:
