@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MEBIBYTE = 2**20
 MEMORY, DISK = 512 * MEBIBYTE, 256 * MEBIBYTE
 TRACES = (
-    "ls /run/netns; ctr -n labctl c ls -q; ctr -n labctl snapshots ls; grep labctl /proc/self/mounts;"
+    "ls /run/netns /run/containerd/runc/labctl; ctr -n labctl c ls -q; ctr -n labctl snapshots ls; grep labctl /proc/self/mounts;"
     " find /run/labctl /var/lib/labctl /var/log/pods /dev -name '*loop*' -o -path '*notebook*';"
     " cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep notebook;"
     " find /sys/fs/cgroup -path '*labctl/*notebook*' -type d; pgrep -af 'import json[,]sys|/ap[p]/|ipy[k]ernel'"

@@ -14,6 +14,7 @@ from labctl.node.functions import pods
 from labctl.node.functions import pods_containers as containers
 
 ROOT = "/run/labctl/notebook"
+_RUNC = "/run/containerd/runc"
 PATIENCE = 30.0  # seconds to remove a notebook in
 
 
@@ -31,12 +32,9 @@ def clean(pod: str) -> Dict[str, Any]:
         ended = pods.delete(pod, 0)
         existed = existed or bool(ended.get("existed"))
         left = ended["error"]["words"] if "error" in ended else ""
-        # A container that was being made while its maker was killed may appear once more, or leave its file system
-        # or cgroups alone.
-        kept = [] if left else _snapshots(pod)
-        for key in kept:
-            containers.ctr("snapshots", "rm", key)
-        kept += _remove_cgroups(pod)
+        # A container that was being made while its maker was killed may appear once more, or leave its file system,
+        # its cgroups or runc's folder alone; the next of its name could not be made then.
+        kept = [] if left else [*_snapshots(pod), *_cgroups(pod), *_runc_folders(pod)]
         if not left and not kept and not ended.get("existed") and not containers.leftovers(pod):
             break
         if time.monotonic() > deadline:
@@ -52,13 +50,24 @@ def clean(pod: str) -> Dict[str, Any]:
 
 
 def _snapshots(pod: str) -> List[str]:
-    """Keys of file systems made for containers of the pod."""
+    """Remove file systems made for containers of the pod: their keys."""
     _, listed, _ = containers.ctr("snapshots", "ls")
     keys = [line.split(None, 1)[0] for line in listed.splitlines()[1:] if line.strip()]
-    return [key for key in keys if key.startswith(pod + ".")]
+    found = [key for key in keys if key.startswith(pod + ".")]
+    for key in found:
+        containers.ctr("snapshots", "rm", key)
+    return found
 
 
-def _remove_cgroups(pod: str) -> List[str]:
+def _runc_folders(pod: str) -> List[str]:
+    """Remove what runc keeps of a container: the paths."""
+    found = glob.glob("%s/%s/%s.*" % (_RUNC, containers.NAMESPACE, glob.escape(pod)))
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def _cgroups(pod: str) -> List[str]:
     """Remove cgroups that no container has any more, in every hierarchy, and end what is still in them: their paths."""
     name = "%s/%s.*" % (containers.NAMESPACE, glob.escape(pod))
     found = [path for top in ("", "*/") for path in glob.glob("%s/%s%s" % (containers.CGROUP, top, name))]
