@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 OUTSIDE = frozenset({"killed", "controller lost"})  # ended by someone else: says nothing of the limit
 TRIES = 2  # so often an amount is tried before what ends it from outside counts as well
-KNEE_GAIN = 0.10
+KNEE_GAIN = 0.10  # more than a step may gain because another was crowded (limit_steps.FREE)
 
 
 @dataclass(frozen=True, slots=True)

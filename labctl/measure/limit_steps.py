@@ -15,7 +15,7 @@ from labctl.measure.boundary import Outcome
 
 CONTROLLER_LOST = "controller lost"
 SHORT = "short"  # less was achieved than was asked for, and no errno says why
-FREE = 0.9  # of the processors it could have used, a step got at least so much where nobody crowded it
+FREE = 0.95  # of the processors it could have used, a step got at least so much where nobody crowded it
 _ERRNO = {"ENOSPC": "enospc", "EDQUOT": "enospc", "ENOMEM": "oom", "EAGAIN": "pids", "EMFILE": "fds"}
 
 

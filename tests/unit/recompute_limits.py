@@ -66,7 +66,7 @@ def crowded(head, requested, record):
     if record is None or record["resource"] != "cpu" or cause(requested, record) or record["usage"] is None:
         return False
     bounds = [requested, record["limit"], head["capacity"].get("cpus")]
-    return record["usage"] < 0.9 * min(bound for bound in bounds if bound)
+    return record["usage"] < 0.95 * min(bound for bound in bounds if bound)
 
 
 def shares(head, tried, number, requested, record):
