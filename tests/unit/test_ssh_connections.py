@@ -28,21 +28,12 @@ from labctl.errors import (
 from labctl.node import link
 from labctl.node.client import AgentNode
 from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
+from tests.packages import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
 USER = "labctltest"
 PASSWORD = "correct horse"
-
-
-def need(program: str, package: str) -> str:
-    """The path of a program, its Debian package installed by name where it is missing."""
-    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    if path is None:
-        subprocess.run(["apt-get", "install", "-y", package], check=True, capture_output=True)
-        path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    assert path
-    return path
 
 
 def keygen(path: Path) -> Path:

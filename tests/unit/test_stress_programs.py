@@ -7,12 +7,10 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,8 @@ import pytest
 
 from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
+from tests.packages import need
+from tests.processes import alive, gone
 
 FOLDER = builtin("collectors") / "stress"
 SOURCE = with_siblings(FOLDER / "main.py", "stress", FOLDER)
@@ -108,20 +108,6 @@ def load_stressor(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """`load_stressor("disk")`: that module of the stressors, in this process."""
     monkeypatch.syspath_prepend(FOLDER.parent)
     return lambda name: importlib.import_module(f"stress.{name}")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def gone(pids: list[int]) -> bool:
-    until = time.monotonic() + 30
-    while any(map(alive, pids)) and time.monotonic() < until:
-        time.sleep(0.01)
-    return not any(map(alive, pids))
 
 
 def worked(name: str, column: int = 0) -> Callable[[dict[str, Any]], bool]:
@@ -363,8 +349,9 @@ def test_stress_ng_is_asked_for_the_same(load_stressor: Any) -> None:
     assert memory[-2:] == ["--yaml", "/proc/self/fd/7"]
 
 
-@pytest.mark.skipif(not shutil.which("stress-ng"), reason="stress-ng is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="installing stress-ng needs root")
 def test_stress_ng_tells_its_work_and_leaves_nothing(stress: Callable[..., Program]) -> None:
+    need("stress-ng", "stress-ng")
     program = stress({"cpu": {**CPU, "load": 0.2}, "memory": MEMORY}, "--engine", "stress-ng", "--seconds", 2)
     header, end = program.of("header"), program.of("end")
     assert header["stressors"]["cpu"]["unit"] == "bogo operations"

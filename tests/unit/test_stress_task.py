@@ -23,6 +23,7 @@ from labctl.playbook import PlaybookErrors, load_playbook
 from labctl.stress import background
 from labctl.stress.wanted import plan_of
 from labctl.task_types import Registry
+from tests.processes import gone
 
 
 class Ctx(SimpleNamespace):
@@ -79,15 +80,6 @@ def processes_of(pid: int, count: int = 0) -> list[int]:
         if len(found) > count or time.monotonic() > until:
             return found[1:]
         time.sleep(0.01)
-
-
-def all_gone(pids: list[int]) -> bool:
-    until = time.monotonic() + 30
-    left = pids
-    while left and time.monotonic() < until:
-        left = [pid for pid in left if Path(f"/proc/{pid}").exists()]
-        time.sleep(0.01)
-    return not left
 
 
 # ------------------------------------------------------------ what is asked for
@@ -192,7 +184,7 @@ def test_a_load_in_the_foreground_tells_what_it_did(ctx: Ctx, tmp_path: Path) ->
     assert end["stressors"]["cpu"][0]["work"] + end["stressors"]["cpu"][1]["work"] == cpu["work"]
     again, _ = stress(ctx, fds=3, duration=0.1)
     assert again["path"].endswith("stress-a-2.jsonl")
-    assert all_gone(processes_of(ctx.pipe.pid))
+    assert gone(processes_of(ctx.pipe.pid))
 
 
 def test_a_load_in_the_background_runs_until_it_is_stopped(ctx: Ctx) -> None:
@@ -202,7 +194,7 @@ def test_a_load_in_the_background_runs_until_it_is_stopped(ctx: Ctx) -> None:
     stopped, _ = stress(ctx, state="stopped")
     assert stopped["ended"] == "stopped"
     assert stopped["path"] == values["path"]
-    assert all_gone(processes_of(ctx.pipe.pid))
+    assert gone(processes_of(ctx.pipe.pid))
     assert ctx.closers[0]() is None
     with pytest.raises(TaskFailed) as caught:
         stress(ctx, state="stopped", name="strss")
@@ -213,14 +205,14 @@ def test_what_still_runs_at_the_end_is_stopped_then(ctx: Ctx) -> None:
     stress(ctx, cpu={"workers": 1, "load": "10%"}, background=True, name="noise")
     pids = processes_of(ctx.pipe.pid, 2)
     assert ctx.closers[0]() == "stopped load noise on a; its lines are in noise-a.jsonl"
-    assert all_gone(pids)
+    assert gone(pids)
 
 
 def test_an_interrupted_task_leaves_no_worker(ctx: Ctx) -> None:
     ctx.interrupt = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         stress(ctx, cpu={"workers": 2, "load": "10%"}, network="b", duration=600)
-    assert all_gone(processes_of(ctx.pipe.pid))
+    assert gone(processes_of(ctx.pipe.pid))
 
 
 def test_an_agent_that_is_killed_takes_the_load_with_it(ctx: Ctx) -> None:
@@ -228,7 +220,7 @@ def test_an_agent_that_is_killed_takes_the_load_with_it(ctx: Ctx) -> None:
     pids = processes_of(ctx.pipe.pid, 8)
     assert len(pids) == 1 + 3 + 4
     os.kill(ctx.pipe.pid, 9)
-    assert all_gone(pids)
+    assert gone(pids)
 
 
 def test_a_load_between_nodes_has_a_sink_on_the_other(ctx: Ctx) -> None:
@@ -236,7 +228,7 @@ def test_a_load_between_nodes_has_a_sink_on_the_other(ctx: Ctx) -> None:
     assert values["stressors"]["network"]["work"] > 0
     sink = read_load((ctx.run_dir / "stress-a-sink-here.jsonl").read_text().splitlines())
     assert sink.stressors[0].workers[0].checked > 0
-    assert all_gone(processes_of(ctx.pipe.pid))
+    assert gone(processes_of(ctx.pipe.pid))
     with pytest.raises(PlaybookError, match="there is no host 'nowhere'"):
         stress(ctx, network="nowhere", duration=1)
 
@@ -246,7 +238,7 @@ def test_a_program_that_died_is_an_error_and_its_sink_ends_too(ctx: Ctx) -> None
     os.kill(json.loads(Path(values["path"]).read_text().splitlines()[0])["pid"], 9)
     with pytest.raises(TaskFailed, match="load 'stress' on here ended early"):
         stress(ctx, state="stopped")
-    assert all_gone(processes_of(ctx.pipe.pid))
+    assert gone(processes_of(ctx.pipe.pid))
 
 
 def test_a_load_of_one_line_is_shared_out(ctx: Ctx) -> None:
