@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import re
@@ -21,6 +20,7 @@ from labctl import report
 from labctl.errors import UsageError
 from labctl.report.charts import Edge, Load, LoadPlot, Spot
 from labctl.report.model import Claim, Model
+from tests.unit.make_limits_run import make_run
 
 HERE = Path(__file__).parent
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,12 +29,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("make_limits_run", HERE / "make_limits_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return cast(Path, module.make_run(tmp_path_factory.mktemp("made") / "run"))
+    return make_run(tmp_path_factory.mktemp("made") / "run")
 
 
 @pytest.fixture(scope="module")

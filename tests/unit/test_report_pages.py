@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import re
@@ -23,6 +22,7 @@ from labctl.report.charts import Bar, Bars, Forest, Paired, Panel, Row
 from labctl.report.model import Model
 from labctl.report.svg import Scale, Svg, ceiling, tick_texts, ticks
 from labctl.task_types import Change, Context, Registry
+from tests.unit.make_run import make_run
 
 HERE = Path(__file__).parent
 DASH, MINUS = formats.MISSING, formats.MINUS
@@ -30,12 +30,7 @@ DASH, MINUS = formats.MISSING, formats.MINUS
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("make_run", HERE / "make_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return cast(Path, module.make_run(tmp_path_factory.mktemp("made") / "run"))
+    return make_run(tmp_path_factory.mktemp("made") / "run")
 
 
 @pytest.fixture(scope="module")
