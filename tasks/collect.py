@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from labctl.errors import LabctlError, TaskFailed, did_you_mean
 from labctl.node.collection import Collection, command_line, find_collector
+from labctl.running import not_started, stop_with_run
 from labctl.task_types import Args, Change, Context, Steps, arg
 
 
@@ -52,12 +52,7 @@ def run(args: Arguments, ctx: Context) -> Steps:
         running[key] = started
         return {"path": str(path), "name": name}
     if key not in running:
-        names = [other for host, other in running if host == ctx.host]
-        raise TaskFailed(
-            f"collector '{name}' was not started on {ctx.host}",
-            mark=ctx.mark,
-            hint=did_you_mean(name, names) or (f"started here: {', '.join(names)}" if names else None),
-        )
+        raise not_started(ctx, running, "collector", name)
     collection = running.pop(key)
     values = yield Change(f"collector {name}", lambda: _stop(collection), before="started", after="stopped")
     return values or {}
@@ -65,18 +60,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
 
 def _start(ctx: Context, program: Path, arguments: dict[str, Any], path: Path, name: str) -> Collection:
     collection = Collection(ctx.node, program, arguments, path, name=name)
-    running = ctx.shared["collect"]
-
-    def close() -> str | None:
-        if running.pop((ctx.host, name), None) is None:
-            return None
-        try:
-            collection.stop()
-        except LabctlError as error:
-            return f"collector {name} on {ctx.host}: {error}"
-        return f"stopped collector {name} on {ctx.host}; its samples are in {path.name}"
-
-    ctx.on_close(close)
+    kept = f"its samples are in {path.name}"
+    stop_with_run(ctx, ctx.shared["collect"], "collector", name, stop=collection.stop, kept=kept)
     return collection
 
 

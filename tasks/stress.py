@@ -30,8 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from labctl.errors import LabctlError, PlaybookError, TaskFailed, did_you_mean
+from labctl.errors import PlaybookError, TaskFailed, did_you_mean
 from labctl.measure.load import what_went_wrong
+from labctl.running import not_started, stop_with_run
 from labctl.stress.background import parse, processors, stressors
 from labctl.stress.session import Session, summary
 from labctl.stress.wanted import KINDS, plan_of, share
@@ -210,18 +211,8 @@ def _foreground(args: Arguments, ctx: Context, given: Mapping[str, Any], path: P
 
 def _background(args: Arguments, ctx: Context, given: Mapping[str, Any], path: Path) -> Session:
     session = _begin(args, ctx, given, path)
-    running = ctx.shared["stress"]
-
-    def close() -> str | None:
-        if running.pop((ctx.host, args.name), None) is None:
-            return None
-        try:
-            session.stop()
-        except LabctlError as error:
-            return f"load {args.name} on {ctx.host}: {error}"
-        return f"stopped load {args.name} on {ctx.host}; its lines are in {path.name}"
-
-    ctx.on_close(close)
+    kept = f"its lines are in {path.name}"
+    stop_with_run(ctx, ctx.shared["stress"], "load", args.name, stop=session.stop, kept=kept)
     return session
 
 
@@ -229,12 +220,7 @@ def _stopped(
     args: Arguments, ctx: Context, running: dict[tuple[str, str], Session | None], key: tuple[str, str]
 ) -> Steps:
     if key not in running or (running[key] is None and not ctx.check):  # None: only a dry run has started it
-        names = [name for host, name in running if host == ctx.host]
-        raise TaskFailed(
-            f"load '{args.name}' was not started on {ctx.host}",
-            mark=ctx.mark,
-            hint=did_you_mean(args.name, names) or (f"started here: {', '.join(names)}" if names else None),
-        )
+        raise not_started(ctx, running, "load", args.name)
     session = running.pop(key)
     return (
         yield Change(f"load {args.name}", lambda: _told(ctx, session), before="started", after="none")

@@ -20,6 +20,7 @@ from labctl import report
 from labctl.errors import UsageError
 from labctl.report.model import Model
 from labctl.task_types import Context, Registry
+from tests.unit.make_run import make_run
 
 HERE = Path(__file__).parent
 
@@ -35,7 +36,7 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return load("make_run").make_run(tmp_path_factory.mktemp("made") / "run")
+    return make_run(tmp_path_factory.mktemp("made") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +304,7 @@ def test_every_damage_still_gives_all_formats(run: Path) -> None:
 
 
 def test_one_strategy_alone_is_reported_without_a_comparison(tmp_path: Path) -> None:
-    run = load("make_run").make_run(tmp_path / "run", ("optimized",), 1)
+    run = make_run(tmp_path / "run", ("optimized",), 1)
     model = report.reduce(run)
     assert model.data["comparisons"] == []
     assert "nothing to compare" in model.findings[0].text
@@ -324,7 +325,7 @@ def disturb(folder: Path) -> None:
 
 
 def test_a_disturbed_pair_is_left_out_while_enough_others_remain(tmp_path: Path) -> None:
-    run = load("make_run").make_run(tmp_path / "run", ("native", "optimized"), 4)
+    run = make_run(tmp_path / "run", ("native", "optimized"), 4)
     disturb(next((run / "trials").glob("04-native-*")))
     model = report.reduce(run)
     assert [t["trial"] for t in model.data["trials"] if not t["clean"]] == [4]
