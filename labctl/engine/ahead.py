@@ -60,8 +60,9 @@ def _accesses(play: Play, node: Keywords, inventory: Inventory, options: RunOpti
     for host in inventory.match(play.hosts, options.limit, warn=lambda *_: None):
         if options.shard and not options.shard.takes(host):
             continue
-        variables = inventory.outside(host.name).magic() | inventory.variables(host.name, play.dir)
-        scope = Scope(templar, [variables, play.play_vars(), node.vars, options.extra_vars])
+        scope = Scope(
+            templar, [inventory.seen(host.name, play.dir), play.play_vars(), node.vars, options.extra_vars]
+        )
         access = known.plain(node, host.name, scope)
         if access and access.settings.connection == "ssh":
             yield access

@@ -217,7 +217,7 @@ class Run:
                 self.hosts[name].inventory = self._variables(name)
 
     def _variables(self, name: str) -> dict[str, Any]:
-        return self.inventory.outside(name).magic() | self.inventory.variables(name, self.playbook_dir)
+        return self.inventory.seen(name, self.playbook_dir)
 
     def enter_playbook(self, folder: Path) -> None:
         """The next plays belong to a playbook in `folder`: its group_vars and host_vars apply."""

@@ -253,6 +253,10 @@ class Inventory:
             merged |= layer
         return merged
 
+    def seen(self, host: str, playbook_dir: Path | None = None) -> dict[str, Any]:
+        """What a play sees of the inventory on a host, which no source need name: its magic names and `variables`."""
+        return self.outside(host).magic() | self.variables(host, playbook_dir)
+
     def layers(self, host: str, playbook_dir: Path | None = None) -> list[tuple[str, Mapping[str, Any]]]:
         """What `variables` merges, low to high, each with what it is in words."""
         entry = self.host(host)
