@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 
 from labctl.errors import UsageError
+from labctl.records import dataclass
 
 # name: section and key of the file, variable of the environment
 _SETTINGS: dict[str, tuple[str, str, str]] = {

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from labctl.cli import common, flags
 from labctl.errors import UsageError, did_you_mean
 from labctl.events import Bus, Kind
 from labctl.paths import own_or_builtin
+from labctl.records import dataclass
 
 if TYPE_CHECKING:
     from labctl.engine.options import RunOptions

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from labctl.console.text import result_lines
 from labctl.events import Event, Kind, Status
+from labctl.records import dataclass
 
 _BAD = (Status.FAILED, Status.UNREACHABLE)
 

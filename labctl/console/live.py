@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from labctl.console.out import Lines
 from labctl.console.plain import PlainConsole
 from labctl.console.text import clean, duration
 from labctl.events import Event, Kind
+from labctl.records import dataclass
 
 _ROWS = 8  # hosts shown; the rest are counted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from labctl.events import Kind
 from labctl.jobs import folder_of
 from labctl.node.api import Completed, Node, Output
 from labctl.playbook.tree import Task
+from labctl.records import dataclass
 from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labctl import yaml
@@ -17,6 +16,7 @@ from labctl.events import Kind, Status
 from labctl.playbook import load_role, load_tasks
 from labctl.playbook.handlers import handlers_of
 from labctl.playbook.tree import Entry, Handler, Task, walk
+from labctl.records import dataclass
 from labctl.task_types import to_bool
 from labctl.variables import Scope
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from labctl.engine.journal import make_run_dir, write_json
 from labctl.engine.merge_files import Part
 from labctl.engine.resume import Earlier
 from labctl.errors import EnvironmentProblem, UsageError, did_you_mean
+from labctl.records import dataclass
 
 _ALIKE = ("playbooks", "inventory", "limit", "tags", "skip_tags", "start_at_task", "check")
 

@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl.engine import progress
 from labctl.errors import UsageError
+from labctl.records import dataclass
 
 _EVENTS = "events.jsonl"
 # Made anew for the whole; and what `labctl report` makes.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from labctl.engine.shard import Shard
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True)

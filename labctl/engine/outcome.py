@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from labctl.engine.results import Result
 from labctl.events import Status
+from labctl.records import dataclass
 from labctl.variables import Unknown
 
 

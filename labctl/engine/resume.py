@@ -10,7 +10,6 @@ import fcntl
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from labctl.engine.outcome import Outcome
 from labctl.engine.progress import Begun, Place, Progress
 from labctl.errors import PlaybookError, UsageError, did_you_mean
 from labctl.playbook.tree import Entry, Play, Task, walk
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from labctl import vault
 from labctl.engine.options import RunOptions
 from labctl.errors import LabctlError, Mark, PlaybookError, UndefinedVariable
 from labctl.playbook.tree import Keywords
+from labctl.records import dataclass
 from labctl.ssh import VARIABLES, Become, ConnectionSettings
 from labctl.task_types import describe, to_bool
 from labctl.variables import Scope

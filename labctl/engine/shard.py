@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from labctl.inventory import Host, Inventory
 from labctl.inventory.model import LOCALHOST
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True)

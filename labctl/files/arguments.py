@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from labctl.files.attributes import Attributes
+from labctl.records import dataclass
 from labctl.task_types import Args, arg
 
 

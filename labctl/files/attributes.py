@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import TaskFailed
 from labctl.node.api import Node, Stat
 from labctl.node.functions import files
+from labctl.records import dataclass
 from labctl.task_types import Change
 
 STATES = {"link": "link", "directory": "directory"}

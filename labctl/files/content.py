@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import shlex
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from labctl.errors import NodeError, TaskFailed
 from labctl.files.attributes import Attributes, new_mode, properties
 from labctl.files.digests import digests
 from labctl.node.api import Node, Stat
+from labctl.records import dataclass
 from labctl.task_types import Change, Context
 
 SHOWN = 128 << 10  # bytes of a file that a diff shows

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import TaskFailed
@@ -15,6 +14,7 @@ from labctl.files.attributes import Attributes, stat_of
 from labctl.files.content import Content, Manner, place
 from labctl.files.paths import on_node
 from labctl.node.api import Stat
+from labctl.records import dataclass
 from labctl.task_types import Change, Context
 
 

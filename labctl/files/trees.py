@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from labctl.errors import TaskFailed
 from labctl.files.attributes import Attributes, octal, properties, stat_of
 from labctl.files.content import PLAIN, Content, Manner, place
 from labctl.node.api import Stat
+from labctl.records import dataclass
 from labctl.task_types import Change, Context
 
 

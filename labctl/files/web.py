@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import TaskFailed
 from labctl.files.arguments import FileArgs
+from labctl.records import dataclass
 from labctl.task_types import arg
 
 
@@ -26,10 +26,10 @@ class WebArgs(FileArgs):
     client_key: str | None = arg(None, doc="Its key, where the certificate's file does not hold it.")
     ca_path: str | None = arg(None, doc="Certificates of authorities to trust, a PEM file of the host.")
     use_gssapi: bool = arg(False, doc="Kerberos; not possible here.")
-    headers: dict[str, Any] = arg({}, doc="Headers to send.")  # noqa: RUF009 - copied
-    unredirected_headers: list[str] = arg([], doc="Headers not sent again after a redirect.")  # noqa: RUF009
+    headers: dict[str, Any] = arg({}, doc="Headers to send.")
+    unredirected_headers: list[str] = arg([], doc="Headers not sent again after a redirect.")
     decompress: bool = arg(True, doc="Decompress what was sent with gzip.")
-    ciphers: list[str] = arg([], doc="TLS ciphers, as OpenSSL names them.")  # noqa: RUF009
+    ciphers: list[str] = arg([], doc="TLS ciphers, as OpenSSL names them.")
     use_netrc: bool = arg(True, doc="Take user and password from ~/.netrc of the host.")
 
     def options(self) -> dict[str, Any]:

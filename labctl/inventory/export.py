@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from labctl.inventory.model import Group, Inventory
+from labctl.records import dataclass
 from labctl.yaml import Text
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

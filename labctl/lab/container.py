@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import EnvironmentProblem
 from labctl.lab import cgroups, nodefiles
 from labctl.lab.system import last_words, run
+from labctl.records import dataclass
 
 _CONFIG = """\
 lxc.uts.name = {name}

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from labctl.lab.container import Container
 from labctl.lab.state import LabState
 from labctl.lab.system import Progress
 from labctl.paths import cache_dir, state_dir
+from labctl.records import dataclass
 
 MAX_NODES = 100  # addresses .11 to .110; the rest of the network is for pods
 

@@ -13,11 +13,11 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import EnvironmentProblem
 from labctl.lab.system import run
+from labctl.records import dataclass
 
 _POOLS = ("10.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")
 

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import EnvironmentProblem, LabctlError
@@ -20,6 +19,7 @@ from labctl.lab import nodefiles
 from labctl.lab.criu import add_criu
 from labctl.lab.mirror import host_mirror, read_back, transport_options
 from labctl.lab.system import Progress, environment, last_words, run
+from labctl.records import dataclass
 
 SUITE = "trixie"
 PACKAGES = (

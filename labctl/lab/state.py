@@ -9,10 +9,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.lab.system import Progress
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.limits.plan import MEBIBYTE, Plan
+from labctl.records import dataclass
 
 MEMORY_RESERVE = 256 * MEBIBYTE
 DISK_RESERVE = 256 * MEBIBYTE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.limits.caps import Ceiling
@@ -12,6 +11,7 @@ from labctl.limits.plan import Plan
 from labctl.limits.search import next_attempt
 from labctl.measure.boundary import boundary
 from labctl.measure.limit_steps import Search, Tried
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
+
+from labctl.records import dataclass
 
 Resource = Literal["cpu", "memory", "disk"]
 RESOURCES: tuple[Resource, ...] = ("cpu", "memory", "disk")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from labctl.limits.plan import Plan
 from labctl.measure.boundary import Outcome, boundary
+from labctl.records import dataclass
 
 CROWDED_TRIES = 3  # so often a step is made that others leave too little of the processors
 

@@ -6,7 +6,8 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from labctl.records import dataclass
 
 OUTSIDE = frozenset({"killed", "controller lost"})  # ended by someone else: says nothing of the limit
 TRIES = 2  # so often an amount is tried before what ends it from outside counts as well

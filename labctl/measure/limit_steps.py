@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from labctl.measure.boundary import Outcome
+from labctl.records import dataclass
 
 CONTROLLER_LOST = "controller lost"
 SHORT = "short"  # less was achieved than was asked for, and no errno says why

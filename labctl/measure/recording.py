@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
+
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from labctl.errors import Interrupted, LabctlError
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

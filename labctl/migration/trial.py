@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl.migration.recorder import Phase
 from labctl.migration.strategies import Moved
 from labctl.pods.model import PodStatus
+from labctl.records import dataclass
 
 _STATE_EVENTS = ("start", "resume", "step", "hold", "save", "stop", "go-on")
 

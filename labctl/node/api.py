@@ -8,9 +8,10 @@ Every call is one round trip. Paths are absolute paths on the node, bytes are by
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from labctl.records import dataclass
 
 FileType = Literal["file", "directory", "link", "fifo", "socket", "block", "char"]
 Output = Callable[[Literal["stdout", "stderr"], str], None]

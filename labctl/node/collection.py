@@ -11,7 +11,6 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from labctl.errors import PlaybookError, TaskFailed, did_you_mean
 from labctl.node.api import Node
 from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
+from labctl.records import dataclass
 
 
 def find_collector(name: str, playbook_dir: Path | None = None) -> Path:

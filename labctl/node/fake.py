@@ -16,12 +16,12 @@ import fnmatch
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl.node.api import Completed, Output, Stat
 from labctl.node.fake_files import Entry, FakeFiles, problem
+from labctl.records import dataclass
 
 
 @dataclass

@@ -8,10 +8,11 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from labctl.errors import NodeError
 from labctl.node.api import FileType, Stat
+from labctl.records import dataclass
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl import yaml
@@ -12,6 +11,7 @@ from labctl.playbook import keyvalue, keywords
 from labctl.playbook.kinds import is_template
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import ENGINE_ACTIONS
+from labctl.records import dataclass
 from labctl.task_types import VARIABLE, Registry, TaskType, chosen, describe, foreign, is_foreign, short_name
 from labctl.yaml import Text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl import yaml
@@ -11,6 +10,7 @@ from labctl.errors import Mark, did_you_mean
 from labctl.playbook import kinds
 from labctl.playbook.kinds import Kind, Refused, describe_refusal
 from labctl.playbook.problems import Problems
+from labctl.records import dataclass
 
 _SHARED: dict[str, Kind] = {
     "name": kinds.title,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from labctl.errors import Mark, did_you_mean
 from labctl.inventory import Inventory
 from labctl.playbook.tags import selected
 from labctl.playbook.tree import Entry, Play, Playbook, Section, Task, walk
+from labctl.records import dataclass
 
 _SPECIAL_TAGS = ("all", "always", "never", "tagged", "untagged")
 

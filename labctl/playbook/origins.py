@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl import yaml
@@ -11,6 +10,7 @@ from labctl.errors import Mark
 from labctl.inventory import Inventory
 from labctl.playbook.loader import find_file
 from labctl.playbook.tree import Block, Keywords, Play, Task, walk
+from labctl.records import dataclass
 from labctl.variables import Scope, Templar, load_vars_files
 from labctl.variables.precedence import ORDER, ranked_layers
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.playbook.tree import (
@@ -17,6 +16,7 @@ from labctl.playbook.tree import (
     Role,
     Task,
 )
+from labctl.records import dataclass
 from labctl.yaml import Text
 
 _TEMPLATES = (

@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from labctl.errors import EnvironmentProblem, PlaybookError
 from labctl.lab import system
 from labctl.lab.mirror import host_mirror, transport_options
 from labctl.pods.recipe import Recipe
+from labctl.records import dataclass
 
 Progress = Callable[[str, float | None], None]
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl import yaml
 from labctl.errors import Mark, PlaybookError, did_you_mean
+from labctl.records import dataclass
 
 _FIELDS = ("name", "suite", "variant", "packages", "pip", "files", "env", "cmd")
 

@@ -7,11 +7,11 @@ Strategies are written once, over this.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from labctl.node.api import Completed
 from labctl.pods.model import Pod, PodStatus
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

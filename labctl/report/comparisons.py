@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from labctl.measure import compare as measure
 from labctl.measure.estimators import stdev
+from labctl.records import dataclass
 from labctl.report.metrics import METRICS, Metric, strategy_order
 from labctl.report.trials import TrialResult
 

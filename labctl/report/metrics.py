@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

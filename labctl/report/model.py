@@ -7,8 +7,10 @@ reason is beside it; nothing here is ever guessed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol
+
+from labctl.records import dataclass
 
 Verdict = Literal["pass", "fail", "not shown"]
 

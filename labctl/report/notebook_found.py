@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.measure.limit_result import Result, result_of
 from labctl.measure.limit_steps import Search, Tried, read_search
+from labctl.records import dataclass
 
 FOLDER = "limits"
 ORDER = ("cpu", "memory", "disk")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
+
+from labctl.records import dataclass
 
 CHARACTER = 0.56  # mean width of a character in a sans-serif font, in font sizes
 

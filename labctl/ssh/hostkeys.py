@@ -6,12 +6,12 @@ import base64
 import fcntl
 import hashlib
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import HostKeyMismatch
+from labctl.records import dataclass
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.settings import ConnectionSettings
 

@@ -6,10 +6,11 @@ import getpass
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from labctl.errors import UsageError, did_you_mean
+from labctl.records import dataclass
 from labctl.ssh.options import configured, parse
 
 Checking = Literal["strict", "accept-new", "off"]

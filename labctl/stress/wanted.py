@@ -9,11 +9,11 @@ Sizes are Kubernetes quantities (256Mi, 256M = 256 000 000), rates are sizes a s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from labctl.errors import PlaybookError, did_you_mean
 from labctl.pods.quantity import quantity, size_bytes
+from labctl.records import dataclass
 from labctl.task_types import describe, to_bool
 
 Read = Callable[[Any], Any]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from labctl.errors import PlaybookError
+from labctl.records import dataclass
 from labctl.task_types.context import Context
 from labctl.task_types.registry import TaskType
 from labctl.task_types.schema import Args, arg, parameters_of

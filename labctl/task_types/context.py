@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from labctl.errors import Mark
 from labctl.node.api import Completed, Node, Output
+from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ other, takes any argument, and fails only when a host reaches it."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from labctl.errors import TaskFailed
+from labctl.records import dataclass
 from labctl.task_types.context import Context
 from labctl.task_types.registry import TaskType
 from labctl.task_types.schema import Args, arg, parameters_of

@@ -7,13 +7,13 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import Mark, PlaybookError, UnknownValue, did_you_mean
 from labctl.paths import builtin
+from labctl.records import dataclass
 from labctl.task_types.coercion import choice, coerce, describe
 from labctl.task_types.context import Context, Steps
 from labctl.task_types.schema import Args, Parameter, parameters_of

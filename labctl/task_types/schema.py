@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from labctl.records import dataclass
 from labctl.task_types.coercion import choices_of, type_name
 
 

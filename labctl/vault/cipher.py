@@ -11,10 +11,10 @@ import hashlib
 import hmac
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.errors import Mark, VaultError
+from labctl.records import dataclass
 
 HEADER = "$ANSIBLE_VAULT;"
 _ROUNDS = 10_000

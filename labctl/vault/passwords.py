@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from labctl.errors import UsageError
+from labctl.records import dataclass
 
 DEFAULT = "default"
 PROMPT = "prompt"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from labctl.records import dataclass
 from labctl.report import formats
 from labctl.report.svg import Scale, Svg, ceiling, shorten, text_width, tick_texts, ticks
 

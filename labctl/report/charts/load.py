@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 from typing import Literal
 
+from labctl.records import dataclass
 from labctl.report.svg import Scale, Svg, ceiling, text_width, tick_texts, ticks
 
 WIDTH, LEFT, RIGHT = 960.0, 66.0, 948.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from labctl.records import dataclass
 from labctl.report import formats
 from labctl.report.svg import Scale, Svg, ceiling, shorten, tick_texts, ticks
 

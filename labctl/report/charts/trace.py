@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from labctl.records import dataclass
 from labctl.report.charts.load import cross
 from labctl.report.svg import Scale, Svg, ceiling, shorten, tick_texts, ticks
 

@@ -7,11 +7,11 @@ import re
 import string
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from labctl.errors import VariableError, did_you_mean
+from labctl.records import dataclass
 
 _ALPHABET = string.ascii_letters + string.digits + "./"
 _BCRYPT = "./" + string.ascii_uppercase + string.ascii_lowercase + string.digits
