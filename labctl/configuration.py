@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import field
 from functools import cache
 from pathlib import Path
 
 from labctl.errors import UsageError
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 # name: section and key of the file, variable of the environment
 _SETTINGS: dict[str, tuple[str, str, str]] = {

@@ -26,9 +26,8 @@ Every error can carry a position (`mark`), and a `hint`: what was expected, or t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from labctl.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "field"]
 
 
 def _dataclass(cls: type | None = None, /, *, eq: bool = True, frozen: bool = False, **given: Any) -> Any:
@@ -20,9 +21,9 @@ def _dataclass(cls: type | None = None, /, *, eq: bool = True, frozen: bool = Fa
     def make(cls: type) -> type:
         made: Any = dataclasses.dataclass(cls, repr=False, eq=False, **given)
         fields = dataclasses.fields(made)
-        methods = {"__repr__": _shower([field.name for field in fields if field.repr])}
+        methods = {"__repr__": _shower([each.name for each in fields if each.repr])}
         if eq:
-            methods |= _comparers([field.name for field in fields if field.compare], hashed=frozen)
+            methods |= _comparers([each.name for each in fields if each.compare], hashed=frozen)
         for name, method in methods.items():
             if vars(cls).get(name) is None:
                 setattr(made, name, method)

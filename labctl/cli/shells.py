@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import field
 
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import field
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from labctl.console.text import result_lines
 from labctl.events import Event, Kind, Status
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 _BAD = (Status.FAILED, Status.UNREACHABLE)
 

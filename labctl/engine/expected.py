@@ -11,14 +11,13 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from posixpath import dirname, normpath
 from typing import Any
 
 from labctl.engine import results
 from labctl.engine.looks import Look, Looks, below, is_path
 from labctl.engine.results import Result
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import Args
 
 # What packages and builds fill: a file that is not there yet may come with one of them.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from posixpath import normpath
 from typing import Any, cast
 
 from labctl.errors import NodeError
 from labctl.node.api import Completed, Node, Stat
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 # Functions that tell of a file itself; any other may have walked what lies below it.
 _SHALLOW = {

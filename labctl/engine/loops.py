@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import LoopControl, Repeatable
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import describe, to_bool
 from labctl.variables import Scope, loop_items
 

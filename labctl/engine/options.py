@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from labctl.engine.shard import Shard
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 @dataclass(frozen=True)

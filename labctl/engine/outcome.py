@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from labctl.engine.results import Result
 from labctl.events import Status
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.variables import Unknown
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from labctl.errors import LabctlError, Mark, UnknownValue, Unreachable
 from labctl.events import Status
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 HIDDEN = "********"

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from labctl.inventory import Host, Inventory
 from labctl.inventory.model import LOCALHOST
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 @dataclass(frozen=True)

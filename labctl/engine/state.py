@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from labctl.engine.step import Stepper
 from labctl.errors import LabctlError, Mark
 from labctl.events import Bus
 from labctl.inventory import Additions
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import VARIABLE
 
 if TYPE_CHECKING:

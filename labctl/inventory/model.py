@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from labctl.errors import InventoryError, Mark, did_you_mean
 from labctl.inventory.patterns import Warn, match
 from labctl.inventory.varfiles import VariableFolder
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 LOCALHOST = ("localhost", "127.0.0.1", "::1")
 

@@ -6,8 +6,7 @@ import itertools
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-
-from labctl.records import dataclass
+from dataclasses import dataclass
 
 OUTSIDE = frozenset({"killed", "controller lost"})  # ended by someone else: says nothing of the limit
 TRIES = 2  # so often an amount is tried before what ends it from outside counts as well

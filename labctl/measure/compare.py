@@ -13,10 +13,10 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from labctl.measure import student
-from labctl.records import dataclass
 
 Verdict = Literal["pass", "fail", "not shown"]
 Pairs = Sequence[tuple[float, float]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from labctl.measure.boundary import Boundary, Spread, boundary, knee, recommended, spread
 from labctl.measure.limit_steps import Search, Tried
-from labctl.records import dataclass
 
 THROTTLED = 5.0  # per cent of the step's time: below it a quota holds nobody back
 

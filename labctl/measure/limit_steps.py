@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.measure.boundary import Outcome
-from labctl.records import dataclass
 
 CONTROLLER_LOST = "controller lost"
 SHORT = "short"  # less was achieved than was asked for, and no errno says why

@@ -8,12 +8,11 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from labctl.measure.recording import entries
 from labctl.measure.series import Measured, Window
-from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

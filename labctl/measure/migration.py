@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from labctl.measure.recording import Recording, entries
 from labctl.measure.series import Measured, Window, cpu_seconds
-from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

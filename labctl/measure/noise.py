@@ -8,11 +8,11 @@ where a threshold is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from labctl.measure.load import Load, cpu_known
 from labctl.measure.recording import Recording, Sample
 from labctl.measure.series import Window, cpu_seconds, increases
-from labctl.records import dataclass
 
 # seconds: within it the monotonic clocks of two nodes began at one moment, and so are one kernel's
 ONE_KERNEL = 0.01

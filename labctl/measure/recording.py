@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
-
-from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from labctl.measure.recording import Recording, Vanished
-from labctl.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import field
 
 from labctl.errors import Interrupted, LabctlError
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Any
 
 from labctl.errors import Interrupted, LabctlError, Unreachable, UsageError, did_you_mean
@@ -23,7 +22,7 @@ from labctl.migration.recorder import Recorder
 from labctl.pods.errors import CheckpointRefused, PodError
 from labctl.pods.model import Pod, PodStatus
 from labctl.pods.runtime import Checkpoint, Healthy, PodRuntime, Progress, Saved
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 CHECKPOINTS = ".checkpoints"
 

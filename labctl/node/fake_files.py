@@ -8,11 +8,10 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import field
 
 from labctl.errors import NodeError
 from labctl.node.api import FileType, Stat
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 @dataclass

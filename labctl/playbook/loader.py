@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.playbook.kinds import is_template
 from labctl.playbook.problems import Problems
 from labctl.playbook.tree import Keywords, Play, Role
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import Registry
 
 if TYPE_CHECKING:

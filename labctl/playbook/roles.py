@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import ENDINGS, Loader
 from labctl.playbook.tasks import read_file
 from labctl.playbook.tree import Keywords, Play, Role
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import describe, to_bool
 
 _META_KEYS = ("dependencies", "allow_duplicates", "galaxy_info", "argument_specs", "collections")

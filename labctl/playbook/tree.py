@@ -7,14 +7,13 @@ knows its `parent`; what is inherited is looked up through it when asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from labctl import yaml
 from labctl.errors import Mark
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import TaskType
 
 Section = Literal["pre_tasks", "roles", "tasks", "post_tasks"]

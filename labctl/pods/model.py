@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 State = Literal["waiting", "running", "terminated"]
 ADDRESS = "labctl/address"

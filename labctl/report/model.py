@@ -7,10 +7,9 @@ reason is beside it; nothing here is ever guessed.
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any, Literal, Protocol
 
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 Verdict = Literal["pass", "fail", "not shown"]
 

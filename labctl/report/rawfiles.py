@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from labctl.errors import UsageError
 from labctl.measure.load import Load, read_load
 from labctl.measure.migration import Probes, Step, read_probes, read_steps
 from labctl.measure.recording import Recording, read_recording
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from typing import Any
 
 from labctl.measure import estimators
@@ -22,7 +21,7 @@ from labctl.measure.migration import (
 from labctl.measure.noise import Flag, noise
 from labctl.measure.recording import Recording
 from labctl.measure.series import Window, increases, node_seconds
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.report.metrics import METRICS, NODE_CPU, PRIMARY
 from labctl.report.rawfiles import Trial
 

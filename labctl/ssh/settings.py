@@ -6,11 +6,11 @@ import getpass
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from labctl.errors import UsageError, did_you_mean
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.ssh.options import configured, parse
 
 Checking = Literal["strict", "accept-new", "off"]

@@ -7,7 +7,6 @@ import builtins
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from jinja2.runtime import Context
 
 from labctl import configuration
 from labctl.errors import LabctlError, VariableError
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.variables.lazy import plain
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import field
 from pathlib import Path
 
 from labctl.errors import UsageError
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 
 DEFAULT = "default"
 PROMPT = "prompt"

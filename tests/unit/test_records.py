@@ -46,7 +46,7 @@ def test_they_show_and_compare_as_the_standard_ones(given):
 def test_without_eq_they_are_themselves_alone():
     for point in pair(eq=False):
         one = point(1)
-        assert one == one  # noqa: PLR0124
+        assert one == one
         assert one != point(1)
         assert len({one, point(1)}) == 2
 
