@@ -77,15 +77,18 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from labctl.cli import listing
-    from labctl.playbook import load_playbook
+    from labctl.cli import knocking
 
     earlier = _earlier(args)
     if not args.playbooks:
         raise UsageError("which playbook? none is named", hint="labctl run PLAYBOOK -i INVENTORY")
-    options = replace(common.options(args, sys.argv[1:]), resume=earlier.folder if earlier else None)
-    sources, inventory = common.load_inventory(args)
     playbooks = [own_or_builtin(name) for name in args.playbooks]
+    sources, inventory = common.load_inventory(args)
+    if not (args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags):
+        knocking.begin(args, Path(playbooks[0]), inventory)
+    options = replace(common.options(args, sys.argv[1:]), resume=earlier.folder if earlier else None)
+    from labctl.playbook import load_playbook
+
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
     if args.shard:
         from labctl.engine.shard import divide
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
         books[0].warnings += doubts(books, options.shard.of)
     if args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags:
+        from labctl.cli import listing
+
         listing.show(args, books, inventory, options.shard)
         return 0
     if args.step and options.ask is None:

@@ -9,6 +9,7 @@ import queue
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from labctl.errors import ConnectionLost, TaskTimeout
@@ -33,6 +34,10 @@ class Pipe(Protocol):
     def recv(self, size: int, timeout: float) -> bytes | None:
         """Some bytes; b"" at the end; None when nothing came within `timeout` seconds."""
 
+    def listen(self, heard: Callable[[bytes], None]) -> bool:
+        """Call `heard` with what comes from now on, in whatever thread it comes; `recv` then only tells of the end.
+        False where it cannot be had but by `recv`."""
+
     def errors(self) -> str:
         """The tail of what the process wrote to stderr so far."""
 
@@ -55,14 +60,17 @@ class AgentDidNotStart(Exception):
 class Exchange:
     """One request and what comes back for it."""
 
-    def __init__(self, link: Link, number: int, what: str) -> None:
+    def __init__(self, link: Link, number: int, what: str, heard: Callable[[], None] | None) -> None:
         self.number = number
         self._link = link
         self._what = what
+        self._heard = heard
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
 
     def add(self, frame: Frame | None) -> None:
         self._frames.put(frame)
+        if self._heard:
+            self._heard()
 
     def next(self, limit: float | None) -> Frame:
         """The next frame for this request. `limit`: a point of the monotonic clock. Raises TaskTimeout,
@@ -110,12 +118,18 @@ class Link:
         self._heard = self._spoke = time.monotonic()
         self._buffer = bytearray(received)
         self.hello = self._greet(timeout)
+        self._pipe.listen(self._hear)
         self._reader = threading.Thread(target=self._read, name=f"labctl-{host}", daemon=True)
         self._reader.start()
 
     @property
     def alive(self) -> bool:
         return self._reason is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it lives and nothing is under way, so that a small request is sent without a wait."""
+        return self._reason is None and not self._open
 
     def lost(self) -> ConnectionLost:
         return ConnectionLost(f"{self.host}: {self._reason or 'the connection was closed'}")
@@ -148,8 +162,9 @@ class Link:
 
     # ------------------------------------------------------------ sending
 
-    def request(self, header: Header, body: bytes = b"") -> Exchange:
-        exchange = Exchange(self, next(self._numbers), header["op"])
+    def request(self, header: Header, body: bytes = b"", heard: Callable[[], None] | None = None) -> Exchange:
+        """`heard` is called, in whatever thread, for each frame that comes for it."""
+        exchange = Exchange(self, next(self._numbers), header["op"], heard)
         with self._lock:
             if self._reason is not None:
                 raise self.lost()
@@ -202,10 +217,7 @@ class Link:
                     reason = f"the agent ended: {said[-1]}" if said else "the connection was lost"
                     break
                 if data:
-                    self._heard = now
-                    self._buffer += data
-                    while (frame := self._take_frame()) is not None:
-                        self._dispatch(frame)
+                    self._take(data)
                 elif now - self._heard > SILENCE:
                     reason = f"no sign of life for {SILENCE:.0f} s"
                     break
@@ -214,6 +226,20 @@ class Link:
         except Exception as error:  # whatever it is, those who wait must hear of it
             reason = f"the connection was lost ({error or type(error).__name__})"
         self._end(reason)
+
+    def _hear(self, data: bytes) -> None:
+        """In the thread that reads the connection, which must go on whatever the data are."""
+        try:
+            self._take(data)
+        except Exception as error:
+            reason = f"the connection was lost ({error or type(error).__name__})"
+            threading.Thread(target=self._end, args=(reason,), daemon=True).start()
+
+    def _take(self, data: bytes) -> None:
+        self._heard = time.monotonic()
+        self._buffer += data
+        while (frame := self._take_frame()) is not None:
+            self._dispatch(frame)
 
     def _ping(self) -> None:
         # never wait here: whoever holds the lock is sending, which is as good as a ping

@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class ProcessPipe:
@@ -47,6 +47,9 @@ class ProcessPipe:
         view = memoryview(data)
         while view:
             view = view[os.write(self._stdin.fileno(), view) :]
+
+    def listen(self, heard: Callable[[bytes], None]) -> bool:  # noqa: ARG002 - only `recv` has it
+        return False
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         while True:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Callable
+from typing import cast
 
 from labctl.ssh.libraries import paramiko
+from labctl.ssh.tap import Tap
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
 PATIENCE = 2.0  # seconds for a goodbye
@@ -18,6 +21,7 @@ class ChannelPipe:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self._tap = cast("Tap", channel.in_buffer)  # Session.execute has seen to that
         self._tail = b""
         self._reading_errors = threading.Lock()
 
@@ -36,8 +40,13 @@ class ChannelPipe:
             view = view[sent:]
             until = time.monotonic() + STALLED
 
+    def listen(self, heard: Callable[[bytes], None]) -> bool:
+        self._tap.listen(heard)
+        return True
+
     def recv(self, size: int, timeout: float) -> bytes | None:
         self._read_errors()
+        self._tap.make_room()
         self._channel.settimeout(max(0.01, timeout))
         try:
             return self._channel.recv(size)
@@ -68,8 +77,8 @@ class ChannelPipe:
         self._say(self._channel.close)
 
     def _say(self, goodbye: Callable[[], None]) -> None:
-        """Saying goodbye needs the transport, and a sender stuck on a frozen host holds it: then it is closed,
-        which frees everybody."""
+        """Saying goodbye needs the transport, and a sender stuck on a frozen host may hold it: then it is closed, which
+        frees everybody."""
 
         def work() -> None:
             try:
@@ -79,9 +88,30 @@ class ChannelPipe:
 
         if self._channel.closed:
             return
+        transport = self._channel.get_transport()
+        if transport is None or free(transport):
+            work()
+            return
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         thread.join(PATIENCE)
-        transport = self._channel.get_transport()
-        if thread.is_alive() and transport is not None:
+        if thread.is_alive():
             transport.close()
+
+
+def free(transport: paramiko.Transport) -> bool:
+    """Whether a packet can be sent over it now without a wait."""
+    if not transport.is_active():
+        return True
+    if not transport.clear_to_send.is_set():
+        return False
+    sock = transport.sock
+    if isinstance(sock, paramiko.Channel):
+        below = sock.get_transport()
+        return sock.send_ready() and (below is None or free(below))
+    poll = select.poll()
+    try:
+        poll.register(sock.process.stdin if isinstance(sock, paramiko.ProxyCommand) else sock, select.POLLOUT)
+    except ValueError:
+        return True  # closed this moment
+    return bool(poll.poll(0))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from labctl.errors import ConnectionLost, LabctlError, NoPython, Unreachable
 from labctl.node.api import Completed, Node, Output
 from labctl.node.client import AgentNode
+from labctl.ssh import knock
 from labctl.ssh.kept import Kept
 from labctl.ssh.launch import Escalation, agent_command, local_argv, start_agent
 from labctl.ssh.settings import Become, ConnectionSettings
@@ -83,6 +84,12 @@ class Connections:
                 raise failure
             return self._agent(host, settings, become)
 
+    def idle(self, settings: ConnectionSettings, become: Become | None = None) -> AgentNode | None:
+        """The host's agent as this user, where there is one that waits for nothing."""
+        host = self._hosts.get(settings)
+        agent = host.agents.get(_needed(become, settings)) if host else None
+        return agent if agent and agent.idle else None
+
     def shell(
         self,
         settings: ConnectionSettings,
@@ -128,6 +135,7 @@ class Connections:
             self._closed = True
             found = dict(self._hosts)
             self._hosts.clear()
+        knock.leave()
         self._end(found)
         if self._workers:
             self._workers.close()

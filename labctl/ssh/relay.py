@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 OUTPUT, ERRORS, STARTED, FAILED = b"o", b"e", b"s", b"f"  # FAILED: then the pickled exception
 PIECE = 1 << 16  # bytes of a message at most, besides the first
@@ -54,6 +55,9 @@ class RelayPipe:
         with self._sending:
             while view:
                 view = view[self._end.send(view[:PIECE]) :]
+
+    def listen(self, heard: Callable[[bytes], None]) -> bool:  # noqa: ARG002 - only `recv` has it
+        return False
 
     def recv(self, size: int, timeout: float) -> bytes | None:  # noqa: ARG002 - messages are no larger than PIECE
         until = time.monotonic() + timeout

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from labctl.ssh.channel import ChannelPipe
+from labctl.ssh.channel import ChannelPipe, free
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.relay import ERRORS, OUTPUT, PIECE
 
@@ -166,7 +166,7 @@ class Relay:
             return
         try:
             while data:
-                if not (_free(self.transport) and self._channel.send_ready()):
+                if not (free(self.transport) and self._channel.send_ready()):
                     self._watch(self._mask & ~select.EPOLLIN)
                     self._aside(partial(self._push, data))
                     return
@@ -202,7 +202,7 @@ class Relay:
         self._signal.pending = False
         if self._held is not None or self._closed:
             return
-        if not _free(self.transport):  # reading makes room for more, and says so to the host
+        if not free(self.transport):  # reading makes room for more, and says so to the host
             self._signal.pending = True
             self.loop.later(self.from_node)
             return
@@ -241,7 +241,7 @@ class Relay:
     # ------------------------------------------------------------ ending
 
     def _finish(self) -> None:
-        if _free(self.transport):
+        if free(self.transport):
             try:
                 self._channel.shutdown_write()
             except (OSError, EOFError, paramiko.SSHException):
@@ -261,21 +261,3 @@ class Relay:
     @staticmethod
     def _aside(work: Callable[[], None]) -> None:
         threading.Thread(target=work, daemon=True).start()
-
-
-def _free(transport: paramiko.Transport) -> bool:
-    """Whether a packet can be sent over it now without a wait."""
-    if not transport.is_active():
-        return True
-    if not transport.clear_to_send.is_set():
-        return False
-    sock = transport.sock
-    if isinstance(sock, paramiko.Channel):
-        below = sock.get_transport()
-        return sock.send_ready() and (below is None or _free(below))
-    poll = select.poll()
-    try:
-        poll.register(sock.process.stdin if isinstance(sock, paramiko.ProxyCommand) else sock, select.POLLOUT)
-    except ValueError:
-        return True  # closed this moment
-    return bool(poll.poll(0))
