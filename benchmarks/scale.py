@@ -92,6 +92,9 @@ class Nodes:
             self._nodes[settings.host] = self._pattern.named(settings.host)
         return self._nodes[settings.host]
 
+    def idle(self, settings: Any, become: Any = None) -> None:
+        """None of them is asked without waiting for it."""
+
     def expect(self, hosts: int) -> None:
         """They need no worker processes."""
 

@@ -44,7 +44,7 @@ def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, An
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
 def words(line: str) -> list[str]:

@@ -35,9 +35,6 @@ def run(args: Arguments, ctx: Context) -> Steps:
     argv = list(args.argv) if args.argv is not None else commands.words(args.cmd or "")
     if not argv:
         raise TaskFailed("the command is empty")
-    said = f"the parameter 'executable' is no longer supported with 'command': not using '{args.executable}'"
-    if args.executable:
-        ctx.warn(said)
 
     def words() -> list[str]:
         if args.expand_argument_vars and any("$" in word or word.startswith("~") for word in argv):
@@ -45,4 +42,8 @@ def run(args: Arguments, ctx: Context) -> Steps:
         return argv
 
     values = yield from commands.run_wanted(ctx, args, argv, words)
-    return {**values, "warnings": [said]} if args.executable else values
+    if args.executable is None:
+        return values
+    said = f"the parameter 'executable' is no longer supported with 'command': not using '{args.executable}'"
+    ctx.warn(said)
+    return {**values, "warnings": [said]}

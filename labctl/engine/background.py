@@ -13,7 +13,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from labctl.engine.session import SessionNode
 from labctl.errors import Interrupted, LabctlError, Unreachable
 from labctl.events import Status
 from labctl.node.api import Completed, Output
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import Args, Job, TaskType
 
 if TYPE_CHECKING:

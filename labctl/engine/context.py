@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from labctl.events import Kind
 from labctl.jobs import folder_of
 from labctl.node.api import Completed, Node, Output
 from labctl.playbook.tree import Task
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.task_types import Job
 from labctl.variables import Scope
 from labctl.yaml import Text
@@ -91,6 +92,22 @@ class RunContext:
         )
         node.attach(job, folder_of(self.host_scope, self.environment), limit)
         return replace(self, job=job, _nodes={self.host: node})
+
+    def on(self, state: HostState, scope: Scope) -> RunContext:
+        """The same task on another host, whose variables are `scope`."""
+        there = copy(self)
+        there.state, there.host = state, state.name
+        there.scope = there.host_scope = scope
+        there.deadline = Deadline(self.scopes.run.stop, None, self.scopes.run.calls)
+        own = vars(there)
+        own.update(_nodes={}, _flows={})
+        for known in ("access", "looks"):
+            own.pop(known, None)
+        return there
+
+    def reach_by(self, node: Node) -> None:
+        """Let `node` be the host's."""
+        self._nodes[self.host] = node
 
     @property
     def local(self) -> bool:

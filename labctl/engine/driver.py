@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from labctl import vault
@@ -11,7 +12,8 @@ from labctl.engine import results
 from labctl.engine.results import Result
 from labctl.errors import Interrupted, LabctlError, NodeError, TaskFailed
 from labctl.events import Status
-from labctl.task_types import Args, Change, Context, Skip, TaskType
+from labctl.node.asked import Asked
+from labctl.task_types import Args, Change, Context, Skip, Steps, TaskType
 
 
 class Detached(Exception):
@@ -23,67 +25,98 @@ class Detached(Exception):
         self.pid = pid
 
 
+class Pending(Exception):
+    """Passes through `execute` where the context's node has asked for a command instead of running it: `answer` is
+    what was asked, and the rest of the task type is for `go_on`, once the last of it has come."""
+
+    def __init__(self, answer: Asked, go_on: Callable[[], Result]) -> None:
+        super().__init__()
+        self.answer = answer
+        self.go_on = go_on
+
+
+class Unasked(Exception):
+    """Passes through `execute` where the task type wants more of the context's node than to ask for a command."""
+
+
 def execute(task_type: TaskType, args: Args, ctx: Context) -> Result:
-    """Every way a task type can end becomes a Result; only Interrupted and Detached pass through.
+    """Every way a task type can end becomes a Result; only Interrupted, Detached, Pending and Unasked pass through.
 
     `changed` is what the task type returned under that name, else whether it yielded a change."""
-    taken = _Taken(ctx)
-    try:
-        values = taken.drive(task_type.run(args, ctx))
-    except Skip as skip:
-        return results.skipped(str(skip) or "the task had nothing to do")
-    except (Interrupted, Detached):
-        raise
-    except TaskFailed as error:
-        return taken.finish(results.of_error(error, error.values))
-    except NodeError as error:
-        return taken.finish(results.failed(_node_message(error)))
-    except LabctlError as error:
-        return taken.finish(results.of_error(error))
-    except Exception as error:
-        where = _crash_file(task_type, ctx)
-        return taken.finish(
-            results.failed(
-                f"the task type '{task_type.name}' broke: {type(error).__name__}: {error}"
-                f" (this is a fault of {task_type.path}; details in {where})"
-            )
-        )
-    return taken.finish(_ended(values, taken))
+    taken = _Taken(task_type, ctx)
+    return taken.conclude(lambda: taken.drive(task_type.run(args, ctx)))
 
 
 class _Taken:
     """The changes a task type has yielded so far; they count even when it fails later."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, task_type: TaskType, ctx: Context) -> None:
+        self.task_type = task_type
         self.ctx = ctx
         self.changes: list[str] = []
         self.diff: list[dict[str, Any]] = []
         self.unknown: str | None = None
 
-    def drive(self, steps: Generator[Change, Any, dict[str, Any]] | dict[str, Any]) -> dict[str, Any]:
+    def conclude(self, work: Callable[[], dict[str, Any]]) -> Result:
+        try:
+            values = work()
+        except Skip as skip:
+            return results.skipped(str(skip) or "the task had nothing to do")
+        except (Interrupted, Detached, Pending, Unasked):
+            raise
+        except TaskFailed as error:
+            return self._finish(results.of_error(error, error.values))
+        except NodeError as error:
+            return self._finish(results.failed(_node_message(error)))
+        except LabctlError as error:
+            return self._finish(results.of_error(error))
+        except Exception as error:
+            where = _crash_file(self.task_type, self.ctx)
+            return self._finish(
+                results.failed(
+                    f"the task type '{self.task_type.name}' broke: {type(error).__name__}: {error}"
+                    f" (this is a fault of {self.task_type.path}; details in {where})"
+                )
+            )
+        return self._finish(_ended(values, self))
+
+    def drive(self, steps: Steps | dict[str, Any]) -> dict[str, Any]:
         if type(steps) is dict or not isinstance(steps, Generator):
             return dict(steps or {})
-        answer: Any = None
+        return self._drive(steps, lambda: next(steps))
+
+    def _drive(self, steps: Steps, advance: Callable[[], Change]) -> dict[str, Any]:
+        waiting = False
         try:
-            change = next(steps)
+            change = advance()
             while True:
-                try:
-                    answer = self._take(change)
-                except BaseException as error:
-                    change = steps.throw(error)
-                else:
-                    change = steps.send(answer)
+                change = self._next(steps, change, partial(self._take, change))
         except StopIteration as stop:
             return dict(stop.value or {})
+        except Pending:
+            waiting = True
+            raise
         finally:
-            steps.close()
+            if not waiting:
+                steps.close()
+
+    def _next(self, steps: Steps, change: Change, take: Callable[[], Any]) -> Change:
+        """Tell the steps what became of a change; the one after it."""
+        try:
+            answer = take()
+        except BaseException as error:
+            return steps.throw(error)
+        if type(answer) is Asked:
+            raise Pending(answer, partial(self._go_on, steps, change, answer))
+        self._note(change)
+        return steps.send(answer)
+
+    def _go_on(self, steps: Steps, change: Change, answer: Asked) -> Result:
+        return self.conclude(lambda: self._drive(steps, lambda: self._next(steps, change, answer.completed)))
 
     def _take(self, change: Change) -> Any:
         if not self.ctx.check:
-            answer = change.apply()
-            self._note(change)
-            return answer
-        self._note(change)
+            return change.apply()
         if change.unknown and self.unknown is None:
             self.unknown = change.unknown
         return None
@@ -93,7 +126,7 @@ class _Taken:
         if self.ctx.diff and not (change.before is None and change.after is None):
             self.diff.append({"what": change.what, "before": change.before, "after": change.after})
 
-    def finish(self, result: Result) -> Result:
+    def _finish(self, result: Result) -> Result:
         result.changes = self.changes
         result.diff = self.diff
         if self.changes and result.status in (Status.FAILED, Status.UNREACHABLE) and not self.ctx.check:

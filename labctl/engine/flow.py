@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from labctl.engine import batch, blocks, includes, meta, settings
+from labctl.engine import asking, batch, blocks, includes, meta, settings
 from labctl.engine.handlers import Handlers
 from labctl.engine.pool import Inline, Pool
 from labctl.engine.progress import Begun, Ended
@@ -91,18 +91,24 @@ class Flow:
             includes.run(self, step, acting, hosts)
             return
         throttle = settings.number(task, "throttle", first)
-        ready = 0
-        if not (once or any(past for _begun, past in known)) and batch.suits(self, step):
-            ready = batch.run(self, step, acting, [begun for begun, _past in known])
-        jobs: list[Callable[[], Outcome]] = [
-            partial(lambda outcome: outcome, past)
-            if past
-            else HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
-            for host, reason, (_begun, past) in list(zip(acting, reasons, known, strict=True))[ready:]
-        ]
+        left: Sequence[int] = range(len(acting))
+        if not (once or any(past for _begun, past in known)):
+            begun = [each for each, _past in known]
+            if batch.suits(self, step):
+                left = left[batch.run(self, step, acting, begun) :]
+            elif asking.suits(self, step):
+                left = asking.run(self, step, acting, begun, throttle)
+        jobs: list[Callable[[], Outcome]] = []
+        for reason, (_begun, past), host in ((reasons[n], known[n], acting[n]) for n in left):
+            uncertain = _UNCERTAIN.format(reason) if reason else None
+            jobs.append(
+                partial(lambda outcome: outcome, past)
+                if past
+                else HostTask(self.scopes, step, host, uncertain)
+            )
 
         def done(index: int, outcome: Outcome) -> None:
-            host, begun = acting[ready + index], known[ready + index][0]
+            host, begun = acting[left[index]], known[left[index]][0]
             self.ended(step, [(host, begun, outcome)], hosts if once else None)
 
         if jobs:

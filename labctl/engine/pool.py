@@ -13,8 +13,8 @@ from labctl.engine.interrupt import Stop
 
 T = TypeVar("T")
 
-_TICK = 0.01  # seconds in which a quick job is expected to end, and results are looked for
-_LONGEST_TICK = 0.1  # the same, after a while without any
+TICK = 0.01  # seconds in which a quick job is expected to end, and results are looked for
+LONGEST_TICK = 0.1  # the same, after a while without any
 
 
 class Pool:
@@ -47,7 +47,7 @@ class Pool:
         batch = _Batch(jobs)
         self._stop.wake = batch.wake
         room = min(self._size, limit if limit and limit > 0 else self._size, len(jobs))
-        threads, left, tick = 0, len(jobs), _TICK
+        threads, left, tick = 0, len(jobs), TICK
         still = True  # nothing has ended for a tick
         try:
             while left:
@@ -59,7 +59,7 @@ class Pool:
                         self._submit(batch.work)
                     threads += more
                 still = not batch.await_end(tick)
-                tick = min(2 * tick, _LONGEST_TICK) if still else _TICK
+                tick = min(2 * tick, LONGEST_TICK) if still else TICK
                 if still:
                     self._settle()
                 self._stop.check()

@@ -29,15 +29,21 @@ class Calls:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    @contextmanager
-    def to(self, host: str) -> Iterator[None]:
+    def begin(self, host: str) -> None:
         with self._lock:
             self._counts[host] += 1
+
+    def end(self, host: str) -> None:
+        with self._lock:
+            self._counts[host] -= 1
+
+    @contextmanager
+    def to(self, host: str) -> Iterator[None]:
+        self.begin(host)
         try:
             yield
         finally:
-            with self._lock:
-                self._counts[host] -= 1
+            self.end(host)
 
     def hosts(self) -> list[str]:
         with self._lock:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labctl import vault
-from labctl.engine import debugger, include_vars, results, settings
+from labctl.engine import debugger, include_vars, results, series, settings, verdict
 from labctl.engine.execution import Execution, checking
 from labctl.engine.loops import Turn, turns
 from labctl.engine.outcome import Outcome, combined
@@ -16,12 +16,10 @@ from labctl.engine.scopes import Scopes
 from labctl.engine.state import HostState, Step
 from labctl.errors import Interrupted, LabctlError, PlaybookError, UndefinedVariable, UnknownValue
 from labctl.events import Kind, Status
-from labctl.playbook.tree import Task
 from labctl.variables import Scope, Unknown, contains_unknown, shown
 
 __all__ = ["HostTask", "Outcome"]
 
-SETS_VARIABLES = ("set_fact", "include_vars")
 _RETRIES = 3
 
 
@@ -41,6 +39,8 @@ class HostTask:
         self.outcome = Outcome(Result(Status.SKIPPED))
         self._made: dict[str, Any] = {}  # variables earlier turns of this loop have set
         self._params: Mapping[str, Any] = {}  # variables of this turn
+        self._at: Turn | None = None
+        self._series: series.Series | None = None
 
     def __call__(self) -> Outcome:
         began = time.monotonic()
@@ -72,6 +72,21 @@ class HostTask:
             self._keep_tolerances()
         if outcome.no_log:
             vault.current().masks.add_result(outcome.result.values)
+
+    def conclude(self, result: Result, began: float) -> Outcome:
+        """What a result comes to that another has of the task type; `began` is of the monotonic clock."""
+        outcome = self.outcome
+        try:
+            scope = self._scope()
+            outcome.result = verdict.settled(self.task, scope, result)
+            self._finish(scope, outcome.result)
+        except Interrupted:
+            raise
+        except LabctlError as error:
+            outcome.result = results.of_error(error)
+            self._keep_tolerances()
+        outcome.result.seconds = time.monotonic() - began
+        return outcome
 
     def _scope(self) -> Scope:
         params = [layer for layer in (self._made, self._params) if layer]
@@ -110,6 +125,16 @@ class HostTask:
             if refused is not None:
                 return refused
             raise
+        self._series = None
+        if series.suits(self.scopes, self.step, todo):
+            self._series = series.Series(self.scopes, self.step, self.state, todo)
+        try:
+            return self._done(todo)
+        finally:
+            if self._series:
+                self._series.leave()
+
+    def _done(self, todo: Sequence[Turn]) -> Result:
         done: list[Result] = []
         pardoned: list[tuple[bool, bool]] = []
         secret = False
@@ -135,7 +160,7 @@ class HostTask:
         return whole
 
     def _one_turn(self, turn: Turn) -> Result:
-        self._params = turn.variables
+        self._at, self._params = turn, turn.variables
         result = self._turn(self._scope())
         if self.task.register:
             self._made[self.task.register] = result.values
@@ -170,7 +195,7 @@ class HostTask:
 
     def _refused(self, scope: Scope, *, tolerant: bool = False) -> Result | None:
         try:
-            return refused(self.task, scope)
+            return verdict.refused(self.task, scope)
         except (UndefinedVariable, UnknownValue):
             if tolerant:
                 return None
@@ -211,53 +236,15 @@ class HostTask:
     def _reached(self, scope: Scope, result: Result) -> bool:
         if not self.task.until:
             return not result.failed
-        return self._with_result(scope, result).condition(list(self.task.until), self.task.mark_of("until"))
-
-    def _with_result(self, scope: Scope, result: Result) -> Scope:
-        if not (self._made or self.task.register):
-            return scope
-        seen = {**self._made}
-        if self.task.register:
-            seen[self.task.register] = result.values
-        return scope.over(seen)
+        view = verdict.with_result(self.task, scope, result, self._made)
+        return view.condition(list(self.task.until), self.task.mark_of("until"))
 
     def _judged(self, scope: Scope, attempt: int | None = None) -> Result:
         """Run it, then let changed_when and failed_when have the last word."""
-        task = self.task
         result = self._execute(scope).complete()
         if attempt is not None:
             result.values["attempts"] = attempt
-        if result.unreachable or result.skipped or result.is_unknown:
-            return result
-        bad = result.failed
-        if task.changed_when or task.failed_when:
-            bad = self._judge(self._with_result(scope, result), result)
-        result.status = Status.FAILED if bad else Status.CHANGED if result.changed else Status.OK
-        return result.complete()
-
-    def _judge(self, view: Scope, result: Result) -> bool:
-        """Let the two keywords note in the result what they say; whether it is a failure."""
-        task, bad, name = self.task, result.failed, "changed"
-        try:
-            if task.changed_when:
-                result.values["changed"] = self._verdict(view, "changed_when", task.changed_when)
-            name = "failed"
-            if task.failed_when:
-                bad = result.values["failed_when_result"] = self._verdict(
-                    view, "failed_when", task.failed_when
-                )
-                if bad and not result.values.get("msg"):
-                    result.values["msg"] = f"failed_when: {' and '.join(map(str, task.failed_when))}"
-        except UnknownValue:
-            raise
-        except LabctlError as error:
-            verdict = results.of_error(error)
-            result.values |= {f"{name}_when_result": verdict.values["msg"], "msg": verdict.values["msg"]}
-            result.mark, bad = error.mark, True
-        return bad
-
-    def _verdict(self, view: Scope, keyword: str, conditions: Sequence[Any]) -> bool:
-        return view.condition(list(conditions), self.task.mark_of(keyword))
+        return verdict.settled(self.task, scope, result, self._made)
 
     def _execute(self, scope: Scope) -> Result:
         task = self.task
@@ -270,6 +257,8 @@ class HostTask:
             return Result(Status.OK, values)
         if task.task_type is None:
             raise PlaybookError(f"'{task.action}' cannot stand here", mark=task.mark)
+        if self._series and self._at and (answer := self._series.answer(self._at)) is not None:
+            return answer
         execution = Execution(self.scopes, self.step, self.state, self.outcome)
         result = execution(task.task_type, scope, self._params)
         self._facts_from(result, scope)
@@ -281,7 +270,7 @@ class HostTask:
         facts = result.facts
         if facts is None:
             return
-        sets = self.task.action in SETS_VARIABLES
+        sets = self.task.action in verdict.SETS_VARIABLES
         if sets:
             self._made |= facts
         target = self.outcome.target
@@ -328,11 +317,3 @@ class HostTask:
 
     def _emit(self, kind: Kind, **data: Any) -> None:
         self.run.bus.emit(kind, play=self.scopes.play_name, task=self.label, host=self.state.name, **data)
-
-
-def refused(task: Task, scope: Scope) -> Result | None:
-    """The result of a task that a `when` keeps from running."""
-    for condition in task.conditions:
-        if not scope.condition(condition, task.mark_of("when")):
-            return results.skipped("Conditional result was False", false_condition=condition)
-    return None

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import _signal as signal
 import _thread
-import errno
 import fcntl
 import marshal
 import os
@@ -29,7 +28,7 @@ import time
 import zlib
 
 from labctl.node import agent_files, agent_replace
-from labctl.node.agent_commands import Commands
+from labctl.node.agent_commands import Commands, refusal
 from labctl.node.agent_json import decode, encode
 from labctl.node.agent_processes import Processes, become_subreaper
 
@@ -84,6 +83,7 @@ class Agent:
         self._operations: Dict[str, Callable[[Header, bytes], Reply]] = {
             "ping": lambda request, body: ({"time": time.time()}, b""),
             "run": commands.run,
+            "each": commands.each,
             "start": commands.start,
             "cancel": commands.cancel,
             "call": self._call,
@@ -97,6 +97,8 @@ class Agent:
     def send(self, header: Header, body: bytes = b"") -> None:
         text = encode(header).encode()
         head = struct.pack(">II", len(text), len(body)) + text
+        if self._ending:  # what is killed on the way out has no result of its own
+            return
         with self._writing:
             sent = os.writev(self._sink, (head, body)) - len(head)
             if sent < 0:
@@ -186,16 +188,9 @@ class Agent:
         try:
             operation = self._operations[request["op"]]
             values, data = operation(request, body)
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0)
-            path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
-            text = error.strerror or str(error)
-            values, data = {"error": text, "errno": name, "path": path}, b""
         except Exception as error:
-            values, data = {"error": "%s: %s" % (type(error).__name__, error), "errno": None}, b""
+            values, data = refusal(error), b""
         values["id"] = request["id"]
-        if self._ending:  # what is killed on the way out has no result of its own
-            return
         try:
             self.send(values, data)
         except OSError:  # nobody listens any more

@@ -4,6 +4,7 @@ Python 3.8 syntax."""
 from __future__ import annotations
 
 import _signal as signal
+import errno
 import os
 import select
 import sys
@@ -42,13 +43,23 @@ def _matches(pattern: str) -> bool:
     return any(True for _ in glob.iglob(pattern))
 
 
+def refusal(error: Exception) -> Dict[str, Any]:
+    """The answer where something could not be done."""
+    if not isinstance(error, OSError):
+        return {"error": "%s: %s" % (type(error).__name__, error), "errno": None}
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+    name = errno.errorcode.get(error.errno or 0)
+    return {"error": error.strerror or str(error), "errno": name, "path": path}
+
+
 class Commands:
-    """Runs commands for the agent: one call of `run` or `start` per request, each in its own thread."""
+    """Runs commands for the agent: one call of a method per request, each in its own thread."""
 
     def __init__(self, processes: Processes, send: Send) -> None:
         self._processes = processes
         self._send = send
         self._by_request: Dict[int, Command] = {}
+        self._series: Dict[int, bool] = {}  # of commands, by request: whether it is to go on
 
     def run(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
         reason = unnecessary(request)
@@ -58,6 +69,26 @@ class Commands:
         command = self._processes.spawn(request["argv"], request.get("env"), request.get("cwd"), bool(body))
         return self._finish(command, request, body, now)
 
+    def each(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
+        """One command after the other; what comes of each is sent as it ends."""
+        number, at = request["id"], 0
+        self._series[number] = True
+        try:
+            for one in request["commands"]:
+                if not self._series[number]:
+                    break
+                one["id"], size = number, one["stdin"]
+                try:
+                    values, data = self.run(one, body[at : at + size])
+                except Exception as error:
+                    values, data = refusal(error), b""
+                values["id"] = number
+                self._send(values, data)
+                at += size
+        finally:
+            del self._series[number]
+        return {"ended": True}, b""
+
     def start(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
         argv = [sys.executable or "python3", "-u", "-c", PROGRAM, request["name"]]
         now = time.time()
@@ -66,6 +97,8 @@ class Commands:
 
     def cancel(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
         """End what request `target` runs. With `grace` it first has that many seconds after a SIGTERM."""
+        if request["target"] in self._series:
+            self._series[request["target"]] = False
         command = self._by_request.get(request["target"])
         if command:
             grace = request.get("grace", 1.0)

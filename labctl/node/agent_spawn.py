@@ -96,7 +96,7 @@ def _program(name: str, env: Dict[str, str]) -> str:
     if "/" in name:
         return name
     number = errno.ENOENT
-    for folder in os.get_exec_path(env):
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             if os.access(path, os.X_OK):

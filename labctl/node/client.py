@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 import tempfile
@@ -13,8 +12,8 @@ from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import NodeError
 from labctl.node.api import Completed, Output, Stat
+from labctl.node.asked import Asked, check, without_none
 from labctl.node.bundle import function_code, function_source
 from labctl.node.link import Exchange, Frame, Header, Link, Pipe
 from labctl.node.stream import AgentStream
@@ -49,6 +48,11 @@ class AgentNode:
         return self._link.alive
 
     @property
+    def idle(self) -> bool:
+        """Whether it lives and waits for nothing: then asking for a command takes no time."""
+        return self._link.idle
+
+    @property
     def hello(self) -> Header:
         """What the agent said of itself: pid, uid, python."""
         return self._link.hello
@@ -71,26 +75,34 @@ class AgentNode:
         creates: str | None = None,
         removes: str | None = None,
     ) -> Completed:
-        given = {"env": dict(env) if env else None, "cwd": cwd, "timeout": timeout}
-        globs = {"creates": creates, "removes": removes}
-        header: Header = {"op": "run", "argv": list(argv), **_without_none({**given, **globs})}
-        if output:
-            header["stream"] = True
-        exchange = self._link.request(header, stdin)
+        asked = Asked(
+            argv,
+            stdin=stdin,
+            env=env,
+            cwd=cwd,
+            timeout=timeout,
+            output=output,
+            creates=creates,
+            removes=removes,
+        )
+        self.ask(asked)
         limit = None if timeout is None else time.monotonic() + timeout + KILL_WITHIN
-        captured = _Captured(output)
-        try:
-            while True:
-                values, body = exchange.next(limit)
-                if "out" not in values:
-                    break
-                captured.add(values["out"], body)
-        except BaseException:
-            exchange.cancel()
-            raise
-        exchange.done()
-        _check(values)
-        return captured.completed(argv, values, body)
+        asked.wait(limit)
+        return asked.completed()
+
+    def ask(self, asked: Asked, heard: Callable[[], None] | None = None) -> Asked:
+        """Begin a command without waiting for it. `heard` is called, in whatever thread, for each thing that comes of
+        it."""
+        asked.sent(self._link.request({"op": "run", **asked.request}, asked.stdin, heard))
+        return asked
+
+    def ask_each(self, commands: Sequence[Asked]) -> None:
+        """Begin commands that the node runs one after the other: one round trip for all. They are to be waited for in
+        this order."""
+        each = [{**asked.request, "stdin": len(asked.stdin)} for asked in commands]
+        exchange = self._link.request({"op": "each", "commands": each}, b"".join(a.stdin for a in commands))
+        for asked in commands:
+            asked.sent(exchange, last=asked is commands[-1])
 
     def start(
         self,
@@ -135,13 +147,13 @@ class AgentNode:
         backup: bool = False,
     ) -> str | None:
         header = {"op": "write", "path": path, "mode": mode, "owner": owner, "group": group, "backup": backup}
-        values, _ = self._ask(_without_none(header), data)
+        values, _ = self._ask(without_none(header), data)
         kept: str | None = values["backup"]
         return kept
 
     def put(self, source: Path, path: str, *, mode: int | None = None) -> None:
         with source.open("rb", buffering=0) as stream:
-            exchange = self._link.request(_without_none({"op": "put", "path": path, "mode": mode}))
+            exchange = self._link.request(without_none({"op": "put", "path": path, "mode": mode}))
             try:
                 self._send_pieces(exchange, stream.read)
                 while (frame := exchange.next(_soon()))[0].get("room"):
@@ -150,7 +162,7 @@ class AgentNode:
                 exchange.cancel()
                 raise
         exchange.done()
-        _check(frame[0])
+        check(frame[0])
 
     def _send_pieces(self, exchange: Exchange, read: Callable[[int], bytes]) -> None:
         room, piece, last = WINDOW, read(CHUNK), False
@@ -183,7 +195,7 @@ class AgentNode:
                         self._link.post({"id": exchange.number, "room": room})
                         room = 0
             exchange.done()
-            _check(values)
+            check(values)
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, destination)
         except BaseException:
@@ -248,53 +260,12 @@ class AgentNode:
             exchange.cancel()
             raise
         exchange.done()
-        _check(frame[0])
+        check(frame[0])
         return frame
-
-
-class _Captured:
-    """Output of a command as it comes, in pieces of decoded text for whoever watches."""
-
-    def __init__(self, output: Output | None) -> None:
-        self._output = output
-        self._pieces: dict[int, list[bytes]] = {1: [], 2: []}
-        make = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {1: make("replace"), 2: make("replace")}
-
-    def add(self, number: int, data: bytes, *, last: bool = False) -> None:
-        self._pieces[number].append(data)
-        if self._output and (text := self._decoders[number].decode(data, last)):
-            self._output("stdout" if number == 1 else "stderr", text)
-
-    def completed(self, argv: Sequence[str], values: Header, body: bytes) -> Completed:
-        self.add(1, body[: values["split"]], last=True)
-        self.add(2, body[values["split"] :], last=True)
-        return Completed(
-            argv=tuple(argv),
-            rc=values["rc"],
-            stdout=b"".join(self._pieces[1]),
-            stderr=b"".join(self._pieces[2]),
-            start=values["start"],
-            end=values["end"],
-            timed_out=bool(values.get("timed_out")),
-            skipped=values.get("skipped"),
-        )
-
-
-def _check(values: Header) -> None:
-    error = values.get("error")
-    if error is not None:
-        path = values.get("path")
-        text = f"{path}: {error}" if path else str(error)
-        raise NodeError(text, errno_name=values.get("errno"), path=path)
 
 
 def _soon() -> float:
     return time.monotonic() + ANSWER_WITHIN
-
-
-def _without_none(values: Mapping[str, Any]) -> Header:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _umask() -> int:

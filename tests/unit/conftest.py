@@ -43,6 +43,9 @@ class FakeConnections:
             node.on(lambda _argv: True)
         return self.nodes[settings.host]
 
+    def idle(self, settings, become=None):
+        return None
+
     def expect(self, hosts: int) -> None:
         pass
 
