@@ -26,9 +26,11 @@ Request = tuple[Literal["open", "close"], ConnectionSettings, str]
 
 
 def workers_for(hosts: int) -> int:
-    """How many workers a run over that many hosts is worth; 0: this process alone."""
+    """How many workers a run over that many hosts is worth; 0: this process alone. One processor is this process's
+    own, and one worker does no better than it would."""
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    return min(processors, hosts // _HOSTS_EACH) if processors > 1 else 0
+    count = min(processors - 1, hosts // _HOSTS_EACH)
+    return count if count > 1 else 0
 
 
 class Workers:

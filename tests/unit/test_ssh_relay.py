@@ -130,11 +130,12 @@ class TestWorks:
         finally:
             made.close()
 
-    def test_as_many_as_there_are_processors(self, monkeypatch: pytest.MonkeyPatch):
+    def test_as_many_as_there_are_further_processors(self, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
-        assert [relay_workers.workers_for(hosts) for hosts in (200, 350, 10_000)] == [2, 3, 4]
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))
-        assert relay_workers.workers_for(10_000) == 0
+        assert [relay_workers.workers_for(hosts) for hosts in (200, 350, 10_000)] == [2, 3, 3]
+        for few in (1, 2):
+            monkeypatch.setattr(os, "sched_getaffinity", lambda _, few=few: range(few))
+            assert relay_workers.workers_for(10_000) == 0
 
 
 class TestFailures:
@@ -215,7 +216,8 @@ class TestDeath:
     def test_of_the_controller(self, sshd: Sshd, tmp_path: Path):
         script = f"""
 import psutil
-from labctl.ssh import Connections, ConnectionSettings
+from labctl.ssh import Connections, ConnectionSettings, relay_workers
+relay_workers.workers_for = lambda hosts: 2
 made = Connections()
 made.expect(200)
 node = made.node({sshd.settings()!r})
@@ -229,6 +231,6 @@ node.run(["/bin/sh", "-c", "echo $$ > {tmp_path}/pid; exec sleep 600"])
             pids.append(int(awaited(tmp_path / "pid")))
             assert all(alive(pid) for pid in pids)
             controller.kill()
-        assert len(pids) == 1 + relay_workers.workers_for(200)
+        assert len(pids) == 1 + 2
         for pid in pids:
             assert gone_within(5.0, pid)
