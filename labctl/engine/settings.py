@@ -143,6 +143,9 @@ class Accesses:
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self._known: dict[tuple[Any, ...], Access] = {}
+        self._keywords: dict[
+            Keywords, tuple[Any, ...] | None
+        ] = {}  # of a node, where they have nothing to render
 
     def to(self, node: Keywords, host: str, scope: Scope) -> Access:
         """How to reach `host`, whose variables are `scope`: its variables first, then the keywords of task and
@@ -152,11 +155,12 @@ class Accesses:
 
     def plain(self, node: Keywords, host: str, scope: Scope) -> Access | None:
         """As `to`, where there is nothing to render."""
-        raw = tuple(node.inherited(name) for name in _ALL_KEYWORDS)
-        written = scope.written(_ALL_VARIABLES)
-        if written is None or not all(map(_is_plain, raw)):
+        if node not in self._keywords:
+            raw = tuple(node.inherited(name) for name in _ALL_KEYWORDS)
+            self._keywords[node] = raw if all(map(_is_plain, raw)) else None
+        if (keywords := self._keywords[node]) is None or (written := scope.written(_ALL_VARIABLES)) is None:
             return None
-        key = (host, node.play, raw, written)
+        key = (host, node.play, keywords, written)
         if key not in self._known:
             self._known[key] = self._rendered(node, host, scope)
         return self._known[key]

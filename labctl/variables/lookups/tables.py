@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
-import csv
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +57,8 @@ def csvfile(scope: Scope, terms: list[Any], **options: Any) -> list[Any]:
 
 
 def _cell(scope: Scope, key: str, values: dict[str, Any]) -> Any:
+    import csv
+
     mark = str(values["delimiter"])
     delimiter = "\t" if mark in ("TAB", "\\t") else mark
     try:
@@ -93,6 +93,8 @@ def ini(scope: Scope, terms: list[Any], **options: Any) -> list[Any]:
 
 
 def _entries(scope: Scope, key: str, values: dict[str, Any]) -> list[Any]:
+    import configparser
+
     path = found(scope, str(values["file"]), "files")
     section = "properties" if values["type"] == "properties" else str(values["section"])
     text = read(path, str(values["encoding"]))
