@@ -10,7 +10,11 @@ def need(program: str, package: str) -> str:
     """The program's path."""
     found = _path(program)
     if found is None:
-        subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", package], check=True, capture_output=True)
+        subprocess.run(
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", package],
+            check=True,
+            capture_output=True,
+        )
         found = _path(program)
     assert found, f"the package {package} has no program {program}"
     return found

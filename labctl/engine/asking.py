@@ -83,7 +83,7 @@ class _Round:
             scope = self._turn.scope(host)
             result = self._turn.refusal(scope)
             if result is None:
-                args = self._turn.bound(scope)
+                args = self._turn.args(scope)
                 context = self._turn.context.on(host, scope)
                 access = context.access
                 agent = self._run.connections.idle(access.settings, access.become)

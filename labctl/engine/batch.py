@@ -106,9 +106,9 @@ class Turn:
     def perform(self, host: HostState) -> Outcome:
         """What a task that only computes makes of a host. LabctlError and Waits: a `HostTask` has to say."""
         began = time.monotonic()
-        scope = self.scope(host)
-        if (result := self.refusal(scope)) is None:
-            args = self.bound(scope)
+        scope = self._scopes.ready(host, self._task, self._step.frame)
+        if (result := refused(self._task, scope)) is None:
+            args = self._same or self._bound(scope)
             context = self.context  # it goes from host to host
             context.state, context.host = host, host.name
             context.scope = context.host_scope = scope
@@ -134,10 +134,11 @@ class Turn:
         """The result where a `when` keeps the task from running."""
         return refused(self._task, scope)
 
-    def bound(self, scope: ReadyScope) -> Args:
-        """The arguments. LabctlError, Waits."""
-        if self._same is not None:
-            return self._same
+    def args(self, scope: ReadyScope) -> Args:
+        """LabctlError, Waits."""
+        return self._same or self._bound(scope)
+
+    def _bound(self, scope: ReadyScope) -> Args:
         values: dict[str, Any] = {}
         for argument in self._arguments:
             value = argument.value

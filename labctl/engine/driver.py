@@ -44,7 +44,7 @@ def execute(task_type: TaskType, args: Args, ctx: Context) -> Result:
 
     `changed` is what the task type returned under that name, else whether it yielded a change."""
     taken = _Taken(task_type, ctx)
-    return taken.conclude(lambda: taken.drive(task_type.run(args, ctx)))
+    return taken.conclude(taken.drive, args)
 
 
 class _Taken:
@@ -57,9 +57,9 @@ class _Taken:
         self.diff: list[dict[str, Any]] = []
         self.unknown: str | None = None
 
-    def conclude(self, work: Callable[[], dict[str, Any]]) -> Result:
+    def conclude(self, work: Callable[..., dict[str, Any]], *given: Any) -> Result:
         try:
-            values = work()
+            values = work(*given)
         except Skip as skip:
             return results.skipped(str(skip) or "the task had nothing to do")
         except (Interrupted, Detached, Pending, Unasked):
@@ -80,7 +80,8 @@ class _Taken:
             )
         return self._finish(_ended(values, self))
 
-    def drive(self, steps: Steps | dict[str, Any]) -> dict[str, Any]:
+    def drive(self, args: Args) -> dict[str, Any]:
+        steps = self.task_type.run(args, self.ctx)
         if type(steps) is dict or not isinstance(steps, Generator):
             return dict(steps or {})
         return self._drive(steps, lambda: next(steps))
@@ -112,7 +113,7 @@ class _Taken:
         return steps.send(answer)
 
     def _go_on(self, steps: Steps, change: Change, answer: Asked) -> Result:
-        return self.conclude(lambda: self._drive(steps, lambda: self._next(steps, change, answer.completed)))
+        return self.conclude(self._drive, steps, lambda: self._next(steps, change, answer.completed))
 
     def _take(self, change: Change) -> Any:
         if not self.ctx.check:

@@ -98,7 +98,7 @@ class Series:
         scope = self._common.scope(self._host, turn.variables, self._unsettled)
         if self._common.refusal(scope) is not None:
             return None
-        args = self._common.bound(scope)
+        args = self._common.args(scope)
         context = self._common.context.on(self._host, scope)
         context.reach_by(PendingNode(context, lambda asked: asked, _LARGE))
         try:
