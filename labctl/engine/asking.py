@@ -2,7 +2,8 @@
 
 A thread for each host would do nothing but wait, and each answer would cost a change of threads. Only tasks that ask
 for nothing out of the ordinary come here (see `batch`). A host without an agent that waits for nothing, one whose variables
-make it wait or do not fit, and one where the command takes more than one question, is left to `HostTask`.
+make it wait or do not fit, and one where the command takes more than one question, has a `HostTask` in a thread of its own,
+at the same time.
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ def suits(flow: Flow, step: Step) -> bool:
 
 def run(
     flow: Flow, step: Step, hosts: Sequence[HostState], begun: Sequence[Begun], most: float | None
-) -> list[int]:
-    """Do the task on the hosts, at most `most` of them at once; the indices of those that are left."""
+) -> None:
+    """Do the task on the hosts, at most `most` of them at once."""
     forks = flow.run.options.forks
-    return _Round(flow, step, hosts, begun).run(min(forks, int(most) if most and most > 0 else forks))
+    _Round(flow, step, hosts, begun).run(min(forks, int(most) if most and most > 0 else forks))
 
 
 class _Round:
-    """One task; `_waiting` has the hosts that were asked and have not answered, by their index."""
+    """One task. By their index, `_waiting` has the hosts that were asked and have not answered, and `_apart` what became of
+    those that have a thread, None while it is at work."""
 
     def __init__(self, flow: Flow, step: Step, hosts: Sequence[HostState], begun: Sequence[Begun]) -> None:
         self._flow, self._step, self._hosts, self._begun = flow, step, hosts, begun
@@ -57,25 +59,24 @@ class _Round:
         self._judged = batch.judged(step.task)
         self._heard: SimpleQueue[int | None] = SimpleQueue()  # its `put` may be called from a signal handler
         self._waiting: dict[int, tuple[float, driver.Pending, RunContext]] = {}
+        self._apart: dict[int, Outcome | BaseException | None] = {}
         self._settled = False
         self._started: list[Event] = []
         self._ended: list[tuple[HostState, Begun, Outcome]] = []
-        self._left: list[int] = []
 
-    def run(self, most: int) -> list[int]:
+    def run(self, most: int) -> None:
         self._run.stop.wake = partial(self._heard.put, None)
         following, count = 0, len(self._hosts)
         try:
-            while following < count or self._waiting:
+            while following < count or self._waiting or self._apart:
                 self._run.stop.check()
-                if following < count and len(self._waiting) < most:
+                if following < count and len(self._waiting) + len(self._apart) < most:
                     self._ask(following)
                     following += 1
                 elif (index := self._next()) is not None:
                     self._take(index)
         finally:
             self._tell()
-        return self._left
 
     def _ask(self, index: int) -> None:
         host, began = self._hosts[index], time.monotonic()
@@ -88,7 +89,7 @@ class _Round:
                 access = context.access
                 agent = self._run.connections.idle(access.settings, access.become)
                 if agent is None:
-                    self._left.append(index)
+                    self._leave(index)
                     return
                 heard = partial(self._heard.put, index)
                 context.reach_by(PendingNode(context, partial(agent.ask, heard=heard), _SMALL))
@@ -100,10 +101,24 @@ class _Round:
         except Interrupted:
             raise
         except (Waits, LabctlError, driver.Unasked):
-            self._left.append(index)
+            self._leave(index)
         else:
             self._begin(host)
             self._end(index, result, began)
+
+    def _leave(self, index: int) -> None:
+        """Leave a host to a thread."""
+        job = HostTask(self._flow.scopes, self._step, self._hosts[index])
+
+        def work() -> None:
+            try:
+                self._apart[index] = job()
+            except BaseException as error:
+                self._apart[index] = error
+            self._heard.put(index)
+
+        self._apart[index] = None
+        self._run.pool.begin(work)
 
     def _next(self) -> int | None:
         """The host of which something has come; None where the wait was for something else."""
@@ -123,10 +138,17 @@ class _Round:
                 tick = LONGEST_TICK
 
     def _take(self, index: int) -> None:
-        if index not in self._waiting:  # a connection's end is told of more than once
-            return
         if self._started:  # before what comes of it
             self._tell()
+        if index in self._apart:
+            outcome = self._apart.pop(index)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome is not None:
+                self._ended.append((self._hosts[index], self._begun[index], outcome))
+            return
+        if index not in self._waiting:  # a connection's end is told of more than once
+            return
         began, pending, context = self._waiting[index]
         if not pending.answer.next():
             return

@@ -91,24 +91,23 @@ class Flow:
             includes.run(self, step, acting, hosts)
             return
         throttle = settings.number(task, "throttle", first)
-        left: Sequence[int] = range(len(acting))
+        ready = 0
         if not (once or any(past for _begun, past in known)):
             begun = [each for each, _past in known]
             if batch.suits(self, step):
-                left = left[batch.run(self, step, acting, begun) :]
+                ready = batch.run(self, step, acting, begun)
             elif asking.suits(self, step):
-                left = asking.run(self, step, acting, begun, throttle)
-        jobs: list[Callable[[], Outcome]] = []
-        for reason, (_begun, past), host in ((reasons[n], known[n], acting[n]) for n in left):
-            uncertain = _UNCERTAIN.format(reason) if reason else None
-            jobs.append(
-                partial(lambda outcome: outcome, past)
-                if past
-                else HostTask(self.scopes, step, host, uncertain)
-            )
+                asking.run(self, step, acting, begun, throttle)
+                ready = len(acting)
+        jobs: list[Callable[[], Outcome]] = [
+            partial(lambda outcome: outcome, past)
+            if past
+            else HostTask(self.scopes, step, host, _UNCERTAIN.format(reason) if reason else None)
+            for host, reason, (_begun, past) in list(zip(acting, reasons, known, strict=True))[ready:]
+        ]
 
         def done(index: int, outcome: Outcome) -> None:
-            host, begun = acting[left[index]], known[left[index]][0]
+            host, begun = acting[ready + index], known[ready + index][0]
             self.ended(step, [(host, begun, outcome)], hosts if once else None)
 
         if jobs:

@@ -56,7 +56,7 @@ class Pool:
                     # a while, because one waits after all, as many more join as there are.
                     more = min(max(1, threads), room - threads) if quick else room - threads
                     for _ in range(more):
-                        self._submit(batch.work)
+                        self.begin(batch.work)
                     threads += more
                 still = not batch.await_end(tick)
                 tick = min(2 * tick, LONGEST_TICK) if still else TICK
@@ -82,7 +82,8 @@ class Pool:
         for _ in self._threads:
             self._jobs.put(None)
 
-    def _submit(self, job: Callable[[], None]) -> None:
+    def begin(self, job: Callable[[], None]) -> None:
+        """Run one job without waiting for it; it must not raise. `drain` waits for it."""
         with self._count:
             self._busy += 1
             if self._busy > len(self._threads):

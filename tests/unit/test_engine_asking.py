@@ -80,16 +80,20 @@ def real(play):
 
 @pytest.fixture
 def counted(monkeypatch) -> list[int]:
-    """Of how many hosts each task was asked here."""
+    """Of how many hosts each task was asked without a thread of their own."""
     counts: list[int] = []
-    run = asking.run
+    run, leave = asking.run, asking._Round._leave
 
     def counting(flow, step, hosts, begun, most):
-        left = run(flow, step, hosts, begun, most)
-        counts.append(len(hosts) - len(left))
-        return left
+        counts.append(len(hosts))
+        run(flow, step, hosts, begun, most)
+
+    def leaving(this, index):
+        counts[-1] -= 1
+        leave(this, index)
 
     monkeypatch.setattr(asking, "run", counting)
+    monkeypatch.setattr(asking._Round, "_leave", leaving)
     return counts
 
 
@@ -131,6 +135,21 @@ def test_a_host_without_an_agent_is_left_and_the_others_are_asked(real, counted)
     ran = real(text, inventory=INVENTORY)
     assert counted == [2]
     assert [ran.recap(host)["changed"] for host in "abc"] == [1, 1, 1]
+
+
+def test_those_that_are_left_are_at_work_with_the_others(real, counted, tmp_path):
+    """One host has no agent yet, and what it does is what the others wait for."""
+    gate = tmp_path / "gate"
+    wait = f"until [ -e {gate} ]; do sleep 0.01; done"
+    text = f"""
+    - {{hosts: "a,b", gather_facts: false, tasks: [ping: ]}}
+    - hosts: all
+      gather_facts: false
+      tasks:
+        - shell: "{{{{ 'touch {gate}' if own == 3 else '{wait}' }}}}"
+    """
+    assert real(text, inventory=INVENTORY).result.exit_code == 0
+    assert counted == [2]
 
 
 def test_no_more_hosts_at_once_than_forks_and_throttle_allow(real, counted, tmp_path):
@@ -226,7 +245,7 @@ def test_an_interrupt_ends_what_was_asked_for(real, counted, tmp_path):
     threading.Thread(target=ask_it_to).start()
     ran = real(text, inventory=INVENTORY, stop=stop)
     assert ran.result.exit_code == 130
-    assert not counted  # it did not come to an end
+    assert counted == [3]
     for pid in pids.read_text().split():
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), signal.SIGCONT)
