@@ -30,7 +30,8 @@ def knock(address: str, port: int) -> None:
 
 
 def take(address: str, port: int, timeout: float) -> socket.socket | None:
-    """The connection that was opened to there; None where there is none that can be used."""
+    """The connection that was opened to there; None where there is none that can be used by now. `timeout` is for
+    what is done with it."""
     with _lock:
         sock, began = _open.pop((address, port), (None, 0.0))
     if sock is None:
@@ -38,7 +39,7 @@ def take(address: str, port: int, timeout: float) -> socket.socket | None:
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
     fresh = time.monotonic() - began < _STALE
-    if not (fresh and poll.poll(1000 * timeout)) or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+    if not (fresh and poll.poll(0)) or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         sock.close()
         return None
     sock.settimeout(timeout)
