@@ -26,11 +26,14 @@ class _Eager(paramiko.auth_handler.AuthHandler):
     _asked = False
 
     def _request_auth(self) -> None:
-        super()._request_auth()  # type: ignore[misc]
         key = self.private_key
-        if key is None or "rsa" in key.get_name():  # an RSA key's algorithm is what the server says it takes
+        # an RSA key's algorithm is what the server says it takes
+        self._asked = (
+            key is not None and "rsa" not in key.get_name()
+        )  # before the answer to the first can come
+        super()._request_auth()  # type: ignore[misc]
+        if not self._asked:
             return
-        self._asked = True
         accepted = paramiko.Message()
         accepted.add_string("ssh-userauth")
         accepted.rewind()
