@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from labctl import yaml
-from labctl.engine import results
+from labctl.engine import results, verdict
 from labctl.engine.loops import turns
 from labctl.engine.results import Result
 from labctl.engine.state import Frame, HostState, Step
@@ -66,28 +66,21 @@ def _of_host(
     """What one host includes, turn by turn, or why it includes nothing."""
     scope = flow.scope(host, task, frame)
     if task.loop is None:
-        if (refused := _refused(task, scope)) is not None:
+        if (refused := verdict.refused(task, scope)) is not None:
             return refused
         return [(_arguments(task, scope), _vars(task, scope))]
     try:
         todo = turns(task, scope)
     except (UndefinedVariable, UnknownValue):
-        if (refused := _refused(task, scope)) is not None:
+        if (refused := verdict.refused(task, scope)) is not None:
             return refused
         raise
     found = []
     for turn in todo:
         inner = flow.scope(host, task, frame.inside(turn.variables))
-        if _refused(task, inner) is None:
+        if verdict.refused(task, inner) is None:
             found.append((_arguments(task, inner), {**turn.variables, **_vars(task, inner)}))
     return found or results.skipped("No items in the list" if not todo else "All items skipped", results=[])
-
-
-def _refused(task: Task, scope: Scope) -> Result | None:
-    for condition in task.conditions:
-        if not scope.condition(condition, task.mark_of("when")):
-            return results.skipped("Conditional result was False", false_condition=condition)
-    return None
 
 
 def _arguments(task: Task, scope: Scope) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from labctl.engine import driver
 from labctl.engine.session import SessionNode
-from labctl.node.api import Completed, Node, Output
+from labctl.node.api import CommandOptions, Completed, Node
 from labctl.node.asked import Asked
 
 if TYPE_CHECKING:
@@ -32,39 +32,11 @@ class PendingNode(SessionNode):
         self._most = most
         self._begun = False
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        output: Output | None = None,
-        creates: str | None = None,
-        removes: str | None = None,
-    ) -> Completed:
+    def run(self, argv: Sequence[str], **how: Unpack[CommandOptions]) -> Completed:
         if self._begun:
-            return super().run(
-                argv,
-                stdin=stdin,
-                env=env,
-                cwd=cwd,
-                timeout=timeout,
-                output=output,
-                creates=creates,
-                removes=removes,
-            )
-        asked = Asked(
-            argv,
-            stdin=stdin,
-            env={**self._environment, **(env or {})},
-            cwd=cwd,
-            output=output,
-            creates=creates,
-            removes=removes,
-        )
-        if timeout is not None or asked.size > self._most:
+            return super().run(argv, **how)
+        asked = Asked(argv, **self._here(how))
+        if how.get("timeout") is not None or asked.size > self._most:
             raise driver.Unasked
         self._begun = True
         return cast("Completed", self._begin(asked))

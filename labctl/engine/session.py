@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from labctl.engine.interrupt import Stop
 from labctl.errors import Interrupted, TaskTimeout, Unreachable
-from labctl.node.api import Completed, Node, Output, Stat, Stream
+from labctl.node.api import CommandOptions, Completed, Node, Stat, Stream
 
 T = TypeVar("T")
 
@@ -162,35 +162,18 @@ class SessionNode:
         with self._deadline.call(self._host):
             return call(self._connect())
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        output: Output | None = None,
-        creates: str | None = None,
-        removes: str | None = None,
-    ) -> Completed:
-        left = self._deadline.left
+    def run(self, argv: Sequence[str], **how: Unpack[CommandOptions]) -> Completed:
+        left, timeout = self._deadline.left, how.get("timeout")
         limit = timeout if left is None else left if timeout is None else min(timeout, left)
-        done = self._do(
-            lambda node: node.run(
-                argv,
-                stdin=stdin,
-                env={**self._environment, **(env or {})},
-                cwd=cwd,
-                timeout=limit,
-                output=output,
-                creates=creates,
-                removes=removes,
-            )
-        )
+        there: CommandOptions = {**self._here(how), "timeout": limit}
+        done = self._do(lambda node: node.run(argv, **there))
         if done.timed_out and limit is not timeout:
             raise self._deadline.timeout()
         return done
+
+    def _here(self, how: CommandOptions) -> CommandOptions:
+        """With the task's environment."""
+        return {**how, "env": {**self._environment, **(how.get("env") or {})}}
 
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         return self._do(lambda node: node.read(path, limit=limit))

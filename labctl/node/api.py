@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 from labctl.records import dataclass
 
@@ -60,6 +60,20 @@ class Stat:
     checksum: str | None = None
 
 
+class CommandOptions(TypedDict, total=False):
+    """How a node runs a command. `env` is added to the agent's environment. `output` is called with each piece of
+    text as it comes. After `timeout` seconds everything it started is killed and `timed_out` is set.
+    `creates`/`removes`: globs that make it unnecessary."""
+
+    stdin: bytes
+    env: Mapping[str, str] | None
+    cwd: str | None
+    timeout: float | None
+    output: Output | None
+    creates: str | None
+    removes: str | None
+
+
 class Stream(Protocol):
     """A program running on the node whose output lines come back as they are written."""
 
@@ -81,23 +95,9 @@ class Node(Protocol):
     def host(self) -> str:
         """The inventory name."""
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        output: Output | None = None,
-        creates: str | None = None,
-        removes: str | None = None,
-    ) -> Completed:
-        """Run a command in a session of its own, without a shell (`["/bin/sh", "-c", text]` is one).
-
-        `env` is added to the agent's environment. `output` is called with each piece of text as it
-        comes. After `timeout` seconds everything it started is killed and `timed_out` is set. It is
-        killed too when the connection ends. `creates`/`removes`: globs that make it unnecessary."""
+    def run(self, argv: Sequence[str], **how: Unpack[CommandOptions]) -> Completed:
+        """Run a command in a session of its own, without a shell (`["/bin/sh", "-c", text]` is one). It is killed when
+        the connection ends."""
 
     def read(self, path: str, *, limit: int | None = None) -> bytes:
         """A file's content; NodeError ENOENT, EISDIR, EACCES, or EFBIG when it exceeds `limit` bytes."""

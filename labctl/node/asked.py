@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from labctl.errors import LabctlError, NodeError
-from labctl.node.api import Completed, Output
+from labctl.node.api import CommandOptions, Completed
 from labctl.node.link import Exchange, Frame, Header
 
 
@@ -15,34 +15,23 @@ class Asked:
     """A command; its output as it comes, in pieces of decoded text for whoever watches. For what it is given see
     `labctl.node.api.Node.run`. `request` and `stdin` are for the agent."""
 
-    def __init__(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        output: Output | None = None,
-        creates: str | None = None,
-        removes: str | None = None,
-    ) -> None:
+    def __init__(self, argv: Sequence[str], **how: Unpack[CommandOptions]) -> None:
+        self._output, env = how.get("output"), how.get("env")
         given: Header = {
             "env": dict(env) if env else None,
-            "cwd": cwd,
-            "timeout": timeout,
-            "creates": creates,
-            "removes": removes,
-            "stream": True if output else None,
+            "cwd": how.get("cwd"),
+            "timeout": how.get("timeout"),
+            "creates": how.get("creates"),
+            "removes": how.get("removes"),
+            "stream": True if self._output else None,
         }
         self.request: Header = {"argv": list(argv), **without_none(given)}
-        self.stdin = stdin
+        self.stdin = how.get("stdin", b"")
         self._exchange: Exchange | None = None
         self._last = True
         self._argv = argv
         self._answer: Frame | None = None
         self._problem: LabctlError | None = None
-        self._output = output
         self._pieces: dict[int, list[bytes]] = {1: [], 2: []}
         make = codecs.getincrementaldecoder("utf-8")
         self._decoders = {1: make("replace"), 2: make("replace")}
@@ -96,18 +85,10 @@ class Asked:
         assert self._answer is not None
         values, body = self._answer
         check(values)
-        return self._completed(self._argv, values, body)
-
-    def _add(self, number: int, data: bytes, *, last: bool = False) -> None:
-        self._pieces[number].append(data)
-        if self._output and (text := self._decoders[number].decode(data, last)):
-            self._output("stdout" if number == 1 else "stderr", text)
-
-    def _completed(self, argv: Sequence[str], values: Header, body: bytes) -> Completed:
         self._add(1, body[: values["split"]], last=True)
         self._add(2, body[values["split"] :], last=True)
         return Completed(
-            argv=tuple(argv),
+            argv=tuple(self._argv),
             rc=values["rc"],
             stdout=b"".join(self._pieces[1]),
             stderr=b"".join(self._pieces[2]),
@@ -116,6 +97,11 @@ class Asked:
             timed_out=bool(values.get("timed_out")),
             skipped=values.get("skipped"),
         )
+
+    def _add(self, number: int, data: bytes, *, last: bool = False) -> None:
+        self._pieces[number].append(data)
+        if self._output and (text := self._decoders[number].decode(data, last)):
+            self._output("stdout" if number == 1 else "stderr", text)
 
 
 def without_none(values: Mapping[str, Any]) -> Header:

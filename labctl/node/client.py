@@ -7,12 +7,12 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from labctl.node.api import Completed, Output, Stat
+from labctl.node.api import CommandOptions, Completed, Stat
 from labctl.node.asked import Asked, check, without_none
 from labctl.node.bundle import function_code, function_source
 from labctl.node.link import Exchange, Frame, Header, Link, Pipe
@@ -63,29 +63,8 @@ class AgentNode:
 
     # ------------------------------------------------------------ commands
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        output: Output | None = None,
-        creates: str | None = None,
-        removes: str | None = None,
-    ) -> Completed:
-        asked = Asked(
-            argv,
-            stdin=stdin,
-            env=env,
-            cwd=cwd,
-            timeout=timeout,
-            output=output,
-            creates=creates,
-            removes=removes,
-        )
-        self.ask(asked)
+    def run(self, argv: Sequence[str], **how: Unpack[CommandOptions]) -> Completed:
+        asked, timeout = self.ask(Asked(argv, **how)), how.get("timeout")
         limit = None if timeout is None else time.monotonic() + timeout + KILL_WITHIN
         asked.wait(limit)
         return asked.completed()
