@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.syntax_check or args.list_hosts or args.list_tasks or args.list_tags):
         knocking.begin(args, Path(playbooks[0]), inventory)
     options = replace(common.options(args, sys.argv[1:]), resume=earlier.folder if earlier else None)
-    from labctl.playbook import load_playbook
+    from labctl.playbook import load_playbook  # it takes its time to load, in which the hosts get ready
 
     registry = registry_for([Path(name) for name in playbooks], args.module_path)
     if args.shard:

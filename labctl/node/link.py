@@ -34,9 +34,9 @@ class Pipe(Protocol):
     def recv(self, size: int, timeout: float) -> bytes | None:
         """Some bytes; b"" at the end; None when nothing came within `timeout` seconds."""
 
-    def listen(self, heard: Callable[[bytes], None]) -> bool:
-        """Call `heard` with what comes from now on, in whatever thread it comes; `recv` then only tells of the end.
-        False where it cannot be had but by `recv`."""
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Where what comes can be had as it comes, call `heard` with it from now on, in whatever thread; `recv` then
+        only tells of the end."""
 
     def errors(self) -> str:
         """The tail of what the process wrote to stderr so far."""

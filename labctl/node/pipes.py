@@ -48,8 +48,8 @@ class ProcessPipe:
         while view:
             view = view[os.write(self._stdin.fileno(), view) :]
 
-    def listen(self, heard: Callable[[bytes], None]) -> bool:  # noqa: ARG002 - only `recv` has it
-        return False
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Only `recv` has it here."""
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         while True:

@@ -40,9 +40,8 @@ class ChannelPipe:
             view = view[sent:]
             until = time.monotonic() + STALLED
 
-    def listen(self, heard: Callable[[bytes], None]) -> bool:
+    def listen(self, heard: Callable[[bytes], None]) -> None:
         self._tap.listen(heard)
-        return True
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         self._read_errors()

@@ -27,10 +27,8 @@ class _Eager(paramiko.auth_handler.AuthHandler):
 
     def _request_auth(self) -> None:
         key = self.private_key
-        # an RSA key's algorithm is what the server says it takes
-        self._asked = (
-            key is not None and "rsa" not in key.get_name()
-        )  # before the answer to the first can come
+        # An RSA key's algorithm is what the server says it takes. Known before the server's answer can come.
+        self._asked = key is not None and "rsa" not in key.get_name()
         super()._request_auth()  # type: ignore[misc]
         if not self._asked:
             return

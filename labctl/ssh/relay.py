@@ -56,8 +56,8 @@ class RelayPipe:
             while view:
                 view = view[self._end.send(view[:PIECE]) :]
 
-    def listen(self, heard: Callable[[bytes], None]) -> bool:  # noqa: ARG002 - only `recv` has it
-        return False
+    def listen(self, heard: Callable[[bytes], None]) -> None:
+        """Only `recv` has it here."""
 
     def recv(self, size: int, timeout: float) -> bytes | None:  # noqa: ARG002 - messages are no larger than PIECE
         until = time.monotonic() + timeout

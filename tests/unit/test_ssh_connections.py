@@ -551,20 +551,24 @@ def test_authentication_waits_for_no_answer_but_its_own(sshd, monkeypatch, kind,
     with (sshd.folder / "authorized_keys").open("a") as stream:
         stream.write(key.with_suffix(".pub").read_text())
     seen = []
+    request, requested = paramiko.common.MSG_USERAUTH_REQUEST, threading.Event()
     send, accept = eager.Transport._send_message, eager._Eager._parse_service_accept
 
     def sent(self, message):
         seen.append(message.asbytes()[0])
+        if seen[-1] == request:
+            requested.set()
         send(self, message)
 
     def accepted(self, message):
+        if asked_first:  # the answer of a server far away
+            requested.wait(10)
         seen.append("accepted")
         accept(self, message)
 
     monkeypatch.setattr(eager.Transport, "_send_message", sent)
     monkeypatch.setattr(eager._Eager, "_parse_service_accept", accepted)
     transport.Session(sshd.settings(key_files=(str(key),))).close()
-    request = paramiko.common.MSG_USERAUTH_REQUEST
     assert seen.count(request) == seen.count("accepted") == 1
     assert (seen.index(request) < seen.index("accepted")) is asked_first
 
