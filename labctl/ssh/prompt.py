@@ -32,11 +32,19 @@ class PromptSocket(socket.socket):
                 self._ahead = super().recv(max(size, _READ_AHEAD), flags)
             except BlockingIOError:
                 raise TimeoutError from None
-            if hasattr(socket, "TCP_QUICKACK"):
+            if self._ahead and hasattr(socket, "TCP_QUICKACK"):
                 self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             at = 0
         self._at = min(at + size, len(self._ahead))
         return self._ahead[at : self._at]
+
+    def close(self) -> None:
+        """Whoever waits for what comes is freed, too."""
+        try:
+            self.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has ended already
+            pass
+        super().close()
 
     def send(self, data: bytes, flags: int = 0, /) -> int:  # type: ignore[override]
         try:

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
@@ -30,6 +31,8 @@ _AT_ONCE = 9
 _gates: defaultdict[str, threading.BoundedSemaphore] = defaultdict(
     lambda: threading.BoundedSemaphore(_AT_ONCE)
 )
+
+_LOOK_UP = 1.0  # seconds: paramiko's thread of each connection would look up every 0.1 s whether all is well
 
 # it logs tracebacks of what is raised anyway, and what is raised is translated below
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -60,6 +63,8 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         sock = PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
     transport = Transport(sock, **kwargs)
+    if isinstance(sock, PromptSocket):
+        sock.settimeout(_LOOK_UP)
     options = transport.get_security_options()
     options.ciphers = first(_CIPHERS, (name for name in options.ciphers if name != _SMALL_BLOCKS))
     transport.packetizer.REKEY_BYTES = _NEW_KEYS
@@ -228,12 +233,31 @@ def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
         connect["key_filename"] = keys
     if settings.password is not None:
         connect["password"] = settings.password
-    # ~/.ssh/config is in the settings already, and fabric's own files are not read
-    config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
     name, port = (settings.key_alias, 22) if settings.key_alias else (settings.address, settings.port)
-    connection = fabric.Connection(name, user=settings.user, port=port, config=config, connect_kwargs=connect)
+    connection = _Connection(name, user=settings.user, port=port, config=_config(), connect_kwargs=connect)
     hostkeys.configure(connection.client, settings)
     return connection
+
+
+class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no types
+    """Its attributes are its own. Invoke looks through all that an object has before it sets one, and puts what the class
+    does not name into the configuration, which is made anew for that."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+@cache
+def _usual() -> fabric.Config:
+    """~/.ssh/config is in the settings already, and fabric's own files are not read."""
+    return fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
+
+
+def _config() -> fabric.Config:
+    """A copy for each connection: fabric may write into it, and two threads that share one find keys missing then."""
+    own = object.__new__(fabric.Config)
+    vars(own).update(vars(_usual()))
+    return own
 
 
 def _worth_repeating(error: Exception) -> bool:

@@ -1,8 +1,11 @@
 """The socket below SSH: pieces in order, and timeouts as paramiko expects them."""
 
 import os
+import platform
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +58,30 @@ class TestPromptSocket:
         timer.start()
         assert near.recv(10) == b"late"
         timer.join()
+
+    def test_closing_frees_whoever_waits_for_what_comes(self, pair):
+        near, _far = pair
+        near.settimeout(None)
+        heard: list[bytes] = []
+        reader = threading.Thread(target=lambda: heard.append(near.recv(10)))
+        reader.start()
+        until_in_recv(reader)
+        near.close()
+        reader.join(10)
+        assert heard == [b""]
+
+    def test_closing_one_that_was_cut_off_is_no_error(self, pair):
+        near, far = pair
+        far.close()
+        near.close()
+        near.close()
+
+
+def until_in_recv(thread: threading.Thread) -> None:
+    """Until the kernel has it wait for the network."""
+    recvfrom = {"x86_64": "45", "aarch64": "207"}[platform.machine()]
+    syscall = Path(f"/proc/self/task/{thread.native_id}/syscall")
+    until = time.monotonic() + 10
+    while syscall.read_text().split()[0] != recvfrom:
+        assert time.monotonic() < until
+        time.sleep(0.001)
