@@ -74,3 +74,51 @@ def test_those_without_fields_are_equal():
 
     assert Nothing() == Nothing()
     assert hash(Nothing()) == hash(Nothing())
+
+
+def arguments(maker):
+    @maker(kw_only=True)
+    class Base:
+        a: int
+        b: list[int] = field(default_factory=list)
+
+    @maker
+    class Whole(Base):
+        c: str
+        d: str = "d"
+        e: list[int] = field(default_factory=list, init=False)
+        f: int = field(init=False)
+
+        def __post_init__(self) -> None:
+            self.f = self.a + 1
+
+    return Whole
+
+
+@pytest.mark.parametrize("named", [{"a": 1, "c": "c"}, {"a": 1, "b": [2], "c": "c", "d": "other"}])
+def test_they_are_made_of_the_same_arguments(named):
+    ours, standard = arguments(dataclass)(**named), arguments(dataclasses.dataclass)(**named)
+    assert vars(ours) == vars(standard)
+    assert ours.b is not arguments(dataclass)(**named).b or "b" in named
+
+
+def test_an_argument_by_its_place():
+    assert vars(arguments(dataclass)("c", a=1)) == vars(arguments(dataclasses.dataclass)("c", a=1))
+
+
+@pytest.mark.parametrize("named", [{}, {"a": 1, "c": "c", "x": 2}, {"a": 1, "c": "c", "f": 2}])
+def test_wrong_arguments_are_refused_in_the_same_words(named):
+    said = []
+    for maker in (dataclass, dataclasses.dataclass):
+        for _ in range(2):  # the first object and any other
+            with pytest.raises(TypeError) as error:
+                arguments(maker)(**named)
+            said.append(str(error.value))
+    assert len(set(said)) == 1
+
+
+def test_a_class_below_one_is_made_as_it_is():
+    class Below(arguments(dataclass)):
+        pass
+
+    assert vars(Below(a=1, c="c")) == vars(arguments(dataclass)(a=1, c="c"))
