@@ -44,6 +44,7 @@ _MEANT_ANYWAY = (
     *("ServerAliveCountMax", "TCPKeepAlive", "UpdateHostKeys", "VerifyHostKeyDNS", "VisualHostKey"),
 )
 _KNOWN = {name.lower(): name for name in (*USED, *_MEANT_ANYWAY)}
+_WORTH_READING = {name.lower() for name in USED} | {"match"}
 _FLAGS = "46aACkKnNqTtvx"  # without a value
 _VALUES = {"-J": "proxyjump", "-p": "port", "-l": "user", "-i": "identityfile", "-F": "configfile"}
 
@@ -103,10 +104,11 @@ def _configured(name: str, file: str | None, _home: str) -> Mapping[str, str | l
     if file is not None and file.lower() == "none":
         return {}
     paths = (file,) if file else ("~/.ssh/config", "/etc/ssh/ssh_config")
-    texts = tuple(text for path in paths if (text := _text(Path(path).expanduser(), needed=file is not None)))
-    if not texts:
+    texts = [_text(Path(path).expanduser(), needed=file is not None) for path in paths]
+    config = _read("\n".join(filter(None, texts)))
+    if config is None:
         return {}
-    found: dict[str, str | list[str]] = dict(_read("\n".join(texts)).lookup(name))
+    found: dict[str, str | list[str]] = dict(config.lookup(name))
     if keys := found.pop("identityfile", None):  # OpenSSH passes over those that are not there
         found["identityfile"] = [key for key in keys if os.path.exists(key)]
     if found.get("hostname") == name:
@@ -115,13 +117,20 @@ def _configured(name: str, file: str | None, _home: str) -> Mapping[str, str | l
 
 
 @lru_cache(maxsize=16)
-def _read(text: str) -> paramiko.SSHConfig:
+def _read(text: str) -> paramiko.SSHConfig | None:
+    """None where it says nothing of what labctl goes by: paramiko takes its time to load."""
+    if _WORTH_READING.isdisjoint(map(_first_word, text.splitlines())):
+        return None
     from labctl.ssh.libraries import paramiko
 
     try:
         return paramiko.SSHConfig.from_text(text)
     except (paramiko.SSHException, ValueError) as error:
         raise UsageError(f"~/.ssh/config: {error}") from None
+
+
+def _first_word(line: str) -> str:
+    return next(iter(line.replace("=", " ", 1).split(maxsplit=1)), "").lower()
 
 
 def _text(path: Path, *, needed: bool, depth: int = 0) -> str:
@@ -134,9 +143,8 @@ def _text(path: Path, *, needed: bool, depth: int = 0) -> str:
         return ""
     found: list[str] = []
     for line in lines:
-        words = line.strip().replace("=", " ", 1).split(maxsplit=1)
-        if len(words) == 2 and words[0].lower() == "include" and depth < 16:
-            for pattern in shlex.split(words[1]):
+        if _first_word(line) == "include" and depth < 16:
+            for pattern in shlex.split(line.replace("=", " ", 1))[1:]:
                 inside = os.path.join(path.parent, os.path.expanduser(pattern))
                 found += [
                     _text(Path(one), needed=False, depth=depth + 1) for one in sorted(glob.glob(inside))

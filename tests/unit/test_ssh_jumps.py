@@ -264,3 +264,19 @@ def test_an_agent_that_is_forwarded(way, connections, monkeypatch):
         assert connections.node(way.settings("-a", "target")).run(["ssh-add", "-l"]).rc != 0
     finally:
         os.kill(int(pid), 15)
+
+
+def test_a_configuration_that_says_nothing_of_hosts_needs_no_paramiko(home):
+    (home / ".ssh/config").write_text(
+        "Include more\n# HostName x\nHost *\n  SendEnv LANG\n  GSSAPIAuthentication yes\n"
+    )
+    (home / ".ssh/more").write_text("Host web1\n  ServerAliveCountMax 3\n")
+    script = (
+        "import sys; from labctl.ssh.settings import ConnectionSettings as S; "
+        "print(S.from_variables('web1', {}).address, 'paramiko' in sys.modules)"
+    )
+    for more, expected in (("", "web1 False"), ("Match host web1\n  hostname=10.0.0.7\n", "10.0.0.7 True")):
+        with (home / ".ssh/more").open("a") as stream:
+            stream.write(more)
+        command = [sys.executable, "-P", "-c", script]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == expected
