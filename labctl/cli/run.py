@@ -221,7 +221,7 @@ def execute(args: argparse.Namespace, work: Work) -> int:
                 message="a dry run reads the nodes' real state, so the lab is started if it is down",
             )
         labs = common.start_labs(work.inventory, bus)
-        connections = Connections()
+        connections = Connections(last=True)
         ahead.connect(connections, work.books, work.inventory, work.options)
         from labctl.engine.run import run as run_all
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -20,6 +19,7 @@ from labctl import __version__, lean
 from labctl.errors import EnvironmentProblem
 from labctl.events import Event, Kind
 
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _TEXTS = 10_000  # names of tasks and hosts kept in their encoded form
 _SPOKEN = frozenset({Kind.OUTPUT, Kind.RESULT, Kind.ITEM})
 
@@ -88,22 +88,20 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def commit() -> str | None:
-    """labctl's own git commit, when it runs from a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
+def commit(checkout: Path) -> str | None:
+    """The git commit of a checkout. Git itself is not asked: its start takes longer than all that is written here."""
+    git = checkout / ".git"
     try:
-        found = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        if (git / name).exists():
+            return (git / name).read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+    except OSError:  # none, or one whose repository is elsewhere
         return None
-    return found.stdout.strip() or None
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
 
 
 def _import_structlog() -> Any:
@@ -210,7 +208,7 @@ class Journal:
             self._lost = True
 
     def start(self, **head: Any) -> None:
-        self._head = {"labctl": __version__, "commit": commit(), "started": time.time(), **head}
+        self._head = {"labctl": __version__, "commit": commit(_CHECKOUT), "started": time.time(), **head}
         write_json(self.folder / "run.json", {**self._head, "ended": None, "exit_code": None})
 
     def end(self, tail: Mapping[str, Any]) -> None:

@@ -70,9 +70,9 @@ def _cpu(who: int) -> float:
 def peak_rss() -> int:
     """Bytes. VmHWM belongs to this program image; ru_maxrss would also count what ran before exec."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        with open("/proc/self/status", "rb") as status:  # as text it would need one more codec
             for line in status:
-                if line.startswith("VmHWM:"):
+                if line.startswith(b"VmHWM:"):
                     return int(line.split()[1]) * 1024
     except OSError:
         pass

@@ -33,6 +33,11 @@ class _Host:
         self.agents: dict[Become | None, AgentNode] = {}
         self.failure: LabctlError | None = None  # of `prepare`, for whoever asks next
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything there."""
+        return not self.kept.lock.locked() and all(agent.idle for agent in self.agents.values())
+
     def take(self) -> list[AgentNode]:
         agents, self.agents = list(self.agents.values()), {}
         return agents
@@ -41,7 +46,10 @@ class _Host:
 class Connections:
     """Thread-safe. A lost connection is replaced when it is asked for again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool = False) -> None:
+        """`last`: the process ends once they are closed, and what is idle then may be left to that: the other end sees no
+        difference, and to say goodbye to each host takes longer than to ask it for something."""
+        self._last = last
         self._lock = threading.Lock()
         self._hosts: dict[ConnectionSettings, _Host] = {}
         self._closed = False
@@ -136,9 +144,12 @@ class Connections:
             found = dict(self._hosts)
             self._hosts.clear()
         knock.leave()
-        self._end(found)
+        self._end({settings: host for settings, host in found.items() if not self._may_stay(settings, host)})
         if self._workers:
             self._workers.close()
+
+    def _may_stay(self, settings: ConnectionSettings, host: _Host) -> bool:
+        return self._last and self._workers is None and settings.connection == "ssh" and host.idle
 
     def _end(self, hosts: Mapping[ConnectionSettings, _Host]) -> None:
         # no lock: a thread that hangs in a connect must not keep the others from ending

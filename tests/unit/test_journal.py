@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
-from labctl.engine.journal import Journal
+from labctl.engine.journal import Journal, commit
 from labctl.events import Event, Kind
 
 
@@ -37,3 +38,21 @@ def test_what_was_not_flushed_is_there_after_the_end(tmp_path):
     journal(Event(Kind.RESULT, {"result": {"stdout": "out", "stderr": "\udcff"}}, "p", "t", "a/b"))
     journal.close()
     assert log_of(tmp_path, "a_b") == ["t", "out", "\udcff"]
+
+
+def git(folder, *words: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=n", "-c", "user.email=e@localhost", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_checkouts_commit_is_what_git_says(tmp_path):
+    assert commit(tmp_path) is None
+    git(tmp_path, "init", "-q")
+    assert commit(tmp_path) is None
+    for number in range(2):
+        git(tmp_path, "commit", "-q", "--allow-empty", "-m", str(number))
+        assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")
+    git(tmp_path, "pack-refs", "--all")
+    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")
+    git(tmp_path, "checkout", "-q", "HEAD~1")
+    assert commit(tmp_path) == git(tmp_path, "rev-parse", "HEAD")

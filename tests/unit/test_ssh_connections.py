@@ -192,6 +192,21 @@ class TestNode:
         assert gone_within(5.0, pid)
         assert gone_within(5.0, agent)
 
+    def test_the_last_ones_leave_what_is_idle_to_the_end_of_the_process(self, sshd):
+        made = Connections(last=True)
+        idle, busy = made.node(sshd.settings()), made.node(sshd.settings(connect_timeout=20))
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(busy.run, ["sleep", "600"])
+            while busy.idle:
+                time.sleep(0.001)
+            made.close()
+            with pytest.raises(ConnectionLost):
+                waiting.result(timeout=10)
+        assert not alive(busy.hello["pid"])
+        assert alive(idle.hello["pid"])
+        idle.close()
+        assert not alive(idle.hello["pid"])
+
     def test_many_connects_at_once(self, sshd, monkeypatch):
         """More than sshd lets in unauthenticated (MaxStartups 10:30:100): all get through."""
         pools = [Connections() for _ in range(24)]
