@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,11 @@ from typing import Any, Protocol
 from labctl.errors import NodeError, TaskFailed, TaskTimeout
 from labctl.node.api import Completed
 from labctl.task_types import Change, Context
+
+# Words without a backslash: shlex reads every character in Python.
+_WORD = re.compile(r"""(?:[^ \t\r\n'"\\]+|"[^"\\]*"|'[^'\\]*')+""")
+_SIMPLE_LINE = re.compile(rf"(?:[ \t\r\n]*{_WORD.pattern})*+[ \t\r\n]*")
+_PIECE = re.compile(r"""([^ \t\r\n'"]+)|"([^"]*)"|'([^']*)'""")
 
 
 def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, Any]:
@@ -52,8 +58,13 @@ def words(line: str) -> list[str]:
     return list(_split(line))
 
 
-@lru_cache(maxsize=256)  # it is the same on many hosts, and shlex reads every character in Python
+@lru_cache(maxsize=256)  # it is the same on many hosts
 def _split(line: str) -> tuple[str, ...]:
+    if _SIMPLE_LINE.fullmatch(line):
+        return tuple(
+            "".join(a or b or c for a, b, c in _PIECE.findall(word)) if '"' in word or "'" in word else word
+            for word in _WORD.findall(line)
+        )
     try:
         return tuple(shlex.split(line))
     except ValueError as error:

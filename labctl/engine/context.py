@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -95,12 +94,18 @@ class RunContext:
 
     def on(self, state: HostState, scope: Scope) -> RunContext:
         """The same task on another host, whose variables are `scope`."""
-        there = copy(self)
-        there.state, there.host = state, state.name
-        there.scope = there.host_scope = scope
-        there.deadline = Deadline(self.scopes.run.stop, None, self.scopes.run.calls)
+        there = object.__new__(RunContext)
         own = vars(there)
-        own.update(_nodes={}, _flows={})
+        own |= vars(self)
+        own |= {
+            "state": state,
+            "host": state.name,
+            "scope": scope,
+            "host_scope": scope,
+            "_nodes": {},
+            "_flows": {},
+        }
+        there.deadline = Deadline(self.scopes.run.stop, None, self.scopes.run.calls)
         for known in ("access", "looks"):
             own.pop(known, None)
         return there

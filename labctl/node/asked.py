@@ -33,8 +33,9 @@ class Asked:
         self._answer: Frame | None = None
         self._problem: LabctlError | None = None
         self._pieces: dict[int, list[bytes]] = {1: [], 2: []}
-        make = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {1: make("replace"), 2: make("replace")}
+        if self._output:
+            make = codecs.getincrementaldecoder("utf-8")
+            self._decoders = {1: make("replace"), 2: make("replace")}
 
     @property
     def size(self) -> int:

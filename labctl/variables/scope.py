@@ -68,15 +68,20 @@ class Scope(Source, Mapping[str, Any]):
 
     def among(self, names: frozenset[str]) -> dict[str, Any]:
         """Those of these variables that there are, rendered."""
-        return {name: self[name] for name in self._present(names)}
+        return {name: self[name] for name in self._written(names)}
 
     def written(self, names: frozenset[str]) -> tuple[tuple[str, Any], ...] | None:
         """As `among`, where none of them has anything to render."""
-        found = tuple((name, self._raw(name)) for name in self._present(names))
-        return found if all(is_constant(value) for _name, value in found) else None
+        found = self._written(names)
+        return tuple(found.items()) if all(map(is_constant, found.values())) else None
 
-    def _present(self, names: frozenset[str]) -> list[str]:
-        return sorted({name for layer in self._layers for name in layer.keys() & names})
+    def _written(self, names: frozenset[str]) -> dict[str, Any]:
+        """Those of these variables that there are, in the order of their names."""
+        found: dict[str, Any] = {}
+        for layer in self._layers:
+            if not names.isdisjoint(layer):
+                found |= {name: layer[name] for name in layer.keys() & names}
+        return {name: value.read() if type(value := found[name]) is Late else value for name in sorted(found)}
 
     def _raw(self, name: str) -> Any:
         for layer in reversed(self._layers):
