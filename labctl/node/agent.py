@@ -17,12 +17,12 @@ Its start is a good part of a short run's CPU, so it imports what is written in 
 from __future__ import annotations
 
 import _signal as signal
+import _struct as struct
 import _thread
 import fcntl
 import marshal
 import os
 import select
-import struct
 import sys
 import time
 import zlib

@@ -138,6 +138,7 @@ class Processes:
         self._calls = 0
         self._count = 0
         self._closing = False
+        self._environment = dict(os.environ)  # each variable is decoded when it is read
         self._prefix = "%d.%d" % (os.getpid(), time.monotonic_ns())
 
     def spawn(
@@ -149,9 +150,7 @@ class Processes:
             self._busy += 1
             self._count += 1
             mark = "%s.%d" % (self._prefix, self._count)
-        environment = dict(os.environ)
-        environment.update(env or {})
-        environment[MARK] = mark
+        environment = {**self._environment, **(env or {}), MARK: mark}
         command = None
         try:
             command = Command(Child(argv, environment, cwd, has_stdin), mark)

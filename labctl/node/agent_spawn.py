@@ -69,9 +69,10 @@ def _close(fds: List[int]) -> None:
 
 def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: List[int]) -> int:
     if cwd is None and hasattr(os, "posix_spawn"):
+        own_path = env.get("PATH") == os.environ.get("PATH")  # then the C library looks in the same folders
         try:
-            return os.posix_spawn(
-                _program(argv[0], env),
+            return (os.posix_spawnp if own_path else os.posix_spawn)(
+                argv[0] if own_path else _program(argv[0], env),
                 argv,
                 env,
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)],

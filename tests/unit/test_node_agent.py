@@ -123,6 +123,14 @@ class TestRun:
         script = "import os; print(os.getsid(0) == os.getpid())"
         assert node.run([sys.executable, "-c", script]).text() == "True\n"
 
+    def test_a_program_is_looked_for_where_the_commands_own_path_says(self, node, tmp_path):
+        program = tmp_path / "labctl-own-program"
+        program.write_text("#!/bin/sh\necho found\n")
+        program.chmod(0o755)
+        with pytest.raises(NodeError):
+            node.run([program.name])
+        assert node.run([program.name], env={"PATH": str(tmp_path)}).text() == "found\n"
+
     def test_missing_program_and_directory(self, node):
         with pytest.raises(NodeError) as info:
             node.run(["no-such-program-here"])
