@@ -12,9 +12,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from typing import Any, Protocol, Self, cast
 
-import yaml as pyyaml
-
+from labctl import lean
 from labctl.errors import Mark, VaultError, YamlError
+
+with lean.patterns_later():
+    import yaml as pyyaml
 
 VAULT_HEADER = "$ANSIBLE_VAULT;"  # how a file begins that is encrypted as a whole
 
