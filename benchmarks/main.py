@@ -22,6 +22,7 @@ from benchmarks import delay, figure, fleet, imports, peers, table
 from benchmarks.bars import ROUND_TRIP, verdicts
 from benchmarks.fleet import CannotBenchmark, Fleet
 from benchmarks.measure import Measured, environment, run
+from benchmarks.ready import get_ready
 from benchmarks.statistics import Results
 from benchmarks.workload import Scene, Workload, WrongWork, discover
 
@@ -127,6 +128,7 @@ def _once(workload: Workload, scene: Scene, tool: str) -> Measured:
     """Raises WrongWork when the tool failed or left something out."""
     workload.reset(scene)
     shutil.rmtree(scene.folder / "runs", ignore_errors=True)
+    get_ready(scene.peers.folder)
     measured = run(workload.command(scene, tool), scene.folder, scene.home)
     if measured.rc:
         raise WrongWork(f"it ended with {measured.rc}: {_reason(measured.output)}")

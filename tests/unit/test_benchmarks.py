@@ -1,11 +1,12 @@
 """The benchmarks' arithmetic, and that what they run can be run. Nothing here measures a time."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import bars, figure, imports, main, table, workload
+from benchmarks import bars, figure, imports, main, ready, table, workload
 from benchmarks.fleet import CannotBenchmark, Fleet, Host
 from benchmarks.measure import Command, Measured, run
 from benchmarks.peers import Peers, forks, write_inventories
@@ -259,3 +260,15 @@ def test_results_are_written_as_json(tmp_path):
         "results.json",
         "results.md",
     ]
+
+
+def test_before_each_run_what_the_tools_load_is_read_and_nothing_else(tmp_path):
+    for name in ("lib/a.pyc", "lib/b.so", "lib/c.txt", "lib/tests/d.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = [str(path) for path in ready.loaded_by_all(tmp_path)]
+    assert {name for name in found if name.startswith(str(tmp_path))} == {
+        f"{tmp_path}/lib/a.pyc",
+        f"{tmp_path}/lib/b.so",
+    }
+    assert sys.executable in found
