@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import psutil
+
 from benchmarks.fleet import ROOT
 
 _LOADED = (".pyc", ".so")
 _NEVER_LOADED = ("test", "tests", "idlelib", "lib2to3", "tkinter", "pip", "mypy", "ruff", "babel")
-_QUIET = 0.05  # of the processors' time at work, at most
+_QUIET = 5.0  # percent of the processors' time at work, at most
 _PATIENCE = 20.0  # seconds
 
 
@@ -26,19 +28,8 @@ def get_ready(peers: Path) -> None:
 def _wait_until_quiet() -> None:
     """Until what the run before has left, its sessions' ends above all, is done; or the machine is busy by itself."""
     until = time.monotonic() + _PATIENCE
-    before = _processors()
-    while time.monotonic() < until:
-        time.sleep(0.2)
-        now = _processors()
-        if now[0] - before[0] <= _QUIET * (now[1] - before[1]):
-            return
-        before = now
-
-
-def _processors() -> tuple[int, int]:
-    """Ticks at work, and all of them."""
-    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    while psutil.cpu_percent(0.2) > _QUIET and time.monotonic() < until:
+        pass
 
 
 def loaded_by_all(peers: Path) -> Iterable[Path]:

@@ -61,10 +61,7 @@ def words(line: str) -> list[str]:
 @lru_cache(maxsize=256)  # it is the same on many hosts
 def _split(line: str) -> tuple[str, ...]:
     if _SIMPLE_LINE.fullmatch(line):
-        return tuple(
-            "".join(a or b or c for a, b, c in _PIECE.findall(word)) if '"' in word or "'" in word else word
-            for word in _WORD.findall(line)
-        )
+        return tuple("".join(map("".join, _PIECE.findall(word))) for word in _WORD.findall(line))
     try:
         return tuple(shlex.split(line))
     except ValueError as error:

@@ -102,10 +102,10 @@ class RunContext:
             "host": state.name,
             "scope": scope,
             "host_scope": scope,
+            "deadline": Deadline(self.scopes.run.stop, None, self.scopes.run.calls),
             "_nodes": {},
             "_flows": {},
         }
-        there.deadline = Deadline(self.scopes.run.stop, None, self.scopes.run.calls)
         for known in ("access", "looks"):
             own.pop(known, None)
         return there
