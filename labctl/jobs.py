@@ -35,7 +35,7 @@ def values(found: Mapping[str, Any], jid: str) -> dict[str, Any]:
     if not found["found"]:
         answer |= {"failed": True, "msg": "could not find job"}
     elif isinstance(said, Mapping):
-        answer |= said
+        answer |= {name: value for name, value in said.items() if name != "watcher"}
         answer["finished"] = "started" not in said or bool(said.get("finished"))
         answer |= {"ansible_job_id": jid, "results_file": found["path"], "started": True}
     elif found.get("text"):

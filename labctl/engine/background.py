@@ -21,9 +21,9 @@ from labctl import jobs
 from labctl.engine import driver, results
 from labctl.engine.results import Result
 from labctl.engine.session import SessionNode
-from labctl.errors import Interrupted, LabctlError, Unreachable
+from labctl.errors import Interrupted, LabctlError, TaskTimeout, Unreachable
 from labctl.events import Status
-from labctl.node.api import Completed, Output
+from labctl.node.api import Completed, Node, Output
 from labctl.records import dataclass, field
 from labctl.task_types import Args, Job, TaskType
 
@@ -120,26 +120,37 @@ class DetachingNode(SessionNode):
         removes: str | None = None,
     ) -> Completed:
         program = Path(labctl.node.__file__).with_name("agent_watcher.py").read_text(encoding="utf-8")
-        job = self._job
-        answer = self.call(
-            "jobs",
-            "start",
-            folder=self._folder,
-            jid=job.jid,
-            program=program,
-            argv=list(argv),
-            environment={**self._environment, **(env or {})},
-            cwd=cwd,
-            stdin=stdin.decode(),
-            limit=self._limit,
-            report={"cmd": job.command},
-            strip=job.strip,
-            creates=creates,
-            removes=removes,
-        )
+        job, named = self._job, {"folder": self._folder, "jid": self._job.jid}
+        asked = []
+
+        def start(node: Node) -> Any:
+            asked.append(node)
+            return node.call(
+                "jobs",
+                "start",
+                **named,
+                program=program,
+                argv=list(argv),
+                environment={**self._environment, **(env or {})},
+                cwd=cwd,
+                stdin=stdin.decode(),
+                limit=self._limit,
+                report={"cmd": job.command},
+                strip=job.strip,
+                creates=creates,
+                removes=removes,
+            )
+
+        try:
+            answer = self._do(start)
+        except (Interrupted, TaskTimeout):
+            if asked:  # it may have begun, and nobody will ever hear of it
+                self._deadline.begin_clean_up()
+                self.call("jobs", "end", **named)
+            raise
         if reason := answer.get("skipped"):
             return Completed(tuple(argv), 0, b"", b"", 0.0, 0.0, skipped=reason)
-        raise driver.Detached(answer["results_file"], answer["pid"])
+        raise driver.Detached(answer["results_file"])
 
 
 @dataclass
@@ -171,14 +182,14 @@ class _Job:
         try:
             result = driver.execute(task_type, args, self.ctx.detaching(self.jid, self.wanted.limit))
         except driver.Detached as job:
-            return self._polled(job.pid) if self.wanted.poll else self._started(job.path)
+            return self._polled() if self.wanted.poll else self._started(job.path)
         if result.failed or result.unreachable:
             return result
         path = self._call("create")  # creates or removes made it unnecessary: the job has ended at once
         self._call("finish", values=result.values)
         return self._started(path) if not self.wanted.poll else self._ended()
 
-    def _polled(self, pid: int) -> Result:
+    def _polled(self) -> Result:
         """Look until it has ended. A connection lost meanwhile is made again: the command goes on without it."""
         until = time.monotonic() + self.wanted.limit + _GRACE
         seen = [0, 0]
@@ -204,7 +215,7 @@ class _Job:
                     return results.failed(message, async_result=values)
         except Interrupted:
             self.ctx.deadline.begin_clean_up()
-            self.ctx.node.call("jobs", "end", pid=pid)
+            self._call("end")
             raise
 
     def _show(self, output: Sequence[str]) -> None:

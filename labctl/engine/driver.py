@@ -17,12 +17,11 @@ from labctl.task_types import Args, Change, Context, Skip, Steps, TaskType
 
 
 class Detached(Exception):
-    """The task goes on by itself on its host: `path` is the job's file there, `pid` the process that watches it."""
+    """The task goes on by itself on its host: `path` is the job's file there."""
 
-    def __init__(self, path: str, pid: int) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
-        self.pid = pid
 
 
 class Pending(Exception):

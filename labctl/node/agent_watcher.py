@@ -1,13 +1,14 @@
 """The program that stays with a command when the agent leaves: it ends it at its time limit and writes its
 job file (labctl/node/functions/jobs.py). Runs on the node: standard library only, Python 3.8 syntax.
 
-It reads what to do as JSON from standard input, detaches itself, and prints its process id once the command runs.
-SIGTERM makes it end the command.
+It reads what to do as JSON from standard input, detaches itself, puts its process id into the job file and prints it
+once the command runs. SIGTERM makes it end the command; a job file that is gone, not begin it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,10 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_group: list[int] = []  # the command's, once it runs
+_unwanted: list[bool] = []  # whether it was told to end
 
 
 def main() -> None:
@@ -29,6 +34,9 @@ def main() -> None:
         os.dup2(null, fd)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     outputs = [job["path"] + ".out", job["path"] + ".err"]
+    signal.signal(signal.SIGTERM, lambda _number, _frame: _end())
+    if not _sign(job["path"]):
+        return
     try:
         values = _run(job, report, outputs)
     except Exception as error:
@@ -48,6 +56,22 @@ def main() -> None:
             os.unlink(path)
         except OSError:
             pass
+
+
+def _sign(path: str) -> bool:
+    """Put the process id into the job file; False when somebody gave the job up before."""
+    try:
+        file = open(path, "r+", encoding="utf-8")  # noqa: SIM115
+    except OSError:
+        return False
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not os.fstat(file.fileno()).st_nlink:
+            return False
+        values = json.load(file)
+        file.seek(0)
+        json.dump({**values, "watcher": os.getpid()}, file)
+    return True
 
 
 def _tell(report: int) -> None:
@@ -72,6 +96,9 @@ def _run(job: dict[str, Any], report: int, outputs: list[str]) -> dict[str, Any]
             cwd=job["cwd"],
             start_new_session=True,
         )
+        _group.append(command.pid)
+        if _unwanted:
+            _kill(command.pid)
         _tell(report)
         if command.stdin is not None:
             try:
@@ -79,7 +106,6 @@ def _run(job: dict[str, Any], report: int, outputs: list[str]) -> dict[str, Any]
                     command.stdin.write(job["stdin"].encode())
             except OSError:  # it did not want all of it
                 pass
-        signal.signal(signal.SIGTERM, lambda _number, _frame: _kill(command.pid))
         try:
             command.wait(job["limit"])
         except subprocess.TimeoutExpired:
@@ -109,6 +135,12 @@ def _run(job: dict[str, Any], report: int, outputs: list[str]) -> dict[str, Any]
         values["failed"] = True
         values["msg"] = "killed by signal %d" % -rc if rc < 0 else "non-zero return code"
     return values
+
+
+def _end() -> None:
+    _unwanted.append(True)
+    for group in _group:
+        _kill(group)
 
 
 def _kill(group: int) -> None:

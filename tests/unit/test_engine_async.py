@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import labctl.node
 from labctl import jobs
 from labctl.engine.interrupt import Stop
 from labctl.events import Kind
+from labctl.node.client import AgentNode
+from labctl.node.functions import jobs as functions
 from labctl.ssh import Connections
 
 HEAD = """\
@@ -20,6 +25,8 @@ HEAD = """\
   gather_facts: false
   tasks:
 """
+
+SLEEPING = "- {{name: start, shell: 'echo $$ > {0}/pid; sleep 60', async: 60, poll: {poll}}}"
 
 
 @pytest.fixture
@@ -157,12 +164,40 @@ def test_interrupt_ends_what_is_waited_for(here, tmp_path):
         stop.ask("enough")
 
     threading.Thread(target=interrupt, daemon=True).start()
-    ran = here(
-        f"- {{name: start, shell: 'echo $$ > {tmp_path}/pid; sleep 60', async: 60, poll: 1}}", stop=stop
-    )
+    ran = here(SLEEPING.format(tmp_path, poll=1), stop=stop)
     assert ran.result.exit_code == 130
     with pytest.raises(ProcessLookupError):
         _wait_for_end(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("poll", [0, 1])
+def test_interrupt_ends_what_has_begun_though_its_answer_is_lost(here, tmp_path, monkeypatch, poll):
+    stop, call = Stop(), AgentNode.call
+
+    def lose(node, module, function, /, **arguments):
+        answer = call(node, module, function, **arguments)
+        if function == "start":
+            stop.ask("enough")
+            node.run(["sleep", "60"])  # until the interrupt drops the connection
+        return answer
+
+    monkeypatch.setattr(AgentNode, "call", lose)
+    ran = here(SLEEPING.format(tmp_path, poll=poll), stop=stop)
+    assert ran.result.exit_code == 130
+    with pytest.raises((ProcessLookupError, FileNotFoundError)):  # it may not have come to its first word
+        _wait_for_end(int((tmp_path / "pid").read_text()))
+
+
+def test_job_that_was_given_up_does_not_begin(tmp_path):
+    path = functions.create(str(tmp_path), "j1")
+    job = {"path": path, "argv": ["touch", f"{tmp_path}/made"], "cwd": "/", "stdin": "", "limit": 5}
+    functions.end(str(tmp_path), "j1")
+    program = Path(labctl.node.__file__).with_name("agent_watcher.py")
+    done = subprocess.run(
+        [sys.executable, program], input=json.dumps(job), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Jobs that go on by themselves: commands that outlive the agent, and the files that tell how they stand.
 
 A job file is JSON, as Ansible writes it: `{"started": true, "finished": false, "ansible_job_id": …}` while the
-job runs, its result and nothing of these once it has ended. Job files are private to their user.
+job runs, its result and nothing of these once it has ended. Of a command that runs it also says who watches it.
+Job files are private to their user.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -50,7 +52,7 @@ def start(  # noqa: PLR0917
     creates: Optional[str] = None,
     removes: Optional[str] = None,
 ) -> Values:
-    """Start a command of its own: {"results_file", "pid"} (its watcher's), or {"skipped": why} when `creates` or `removes` makes it
+    """Start a command of its own: {"results_file"}, or {"skipped": why} when `creates` or `removes` makes it
     unnecessary. `program` is the source of labctl/node/agent_watcher.py, `report` what its result says besides;
     `strip` takes the newlines off the ends of the output."""
     if creates and matches(creates):
@@ -83,12 +85,13 @@ def start(  # noqa: PLR0917
         watcher.stdin.write(json.dumps(job).encode())
         watcher.stdin.close()
         ready = select.select([watcher.stdout], [], [], _PATIENCE)[0]
-        pid = watcher.stdout.readline() if ready else b""
+        runs = bool(ready and watcher.stdout.readline())
     watcher.wait()
-    if not pid:
-        os.unlink(path)
+    if not runs:
+        end(folder, jid)
+        clean_up(folder, jid)
         raise RuntimeError("the command's watcher did not start")
-    return {"results_file": path, "pid": int(pid)}
+    return {"results_file": path}
 
 
 def status(folder: str, jid: str, seen: Optional[List[int]] = None) -> Values:
@@ -109,12 +112,24 @@ def status(folder: str, jid: str, seen: Optional[List[int]] = None) -> Values:
     return answer
 
 
-def end(pid: int) -> None:
-    """End a command whose watcher is `pid`, and all of its process group."""
+def end(folder: str, jid: str) -> None:
+    """End a command and all of its process group; one that has not begun yet does not begin. Nothing, when it has
+    ended by itself."""
+    path = _path(folder, jid)
     try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:  # it has ended by itself
-        pass
+        file = open(path, "r+", encoding="utf-8")  # noqa: SIM115
+    except FileNotFoundError:
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        values = json.load(file)
+        if "watcher" in values:
+            try:
+                os.kill(values["watcher"], signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        elif "started" in values:
+            os.unlink(path)
 
 
 def clean_up(folder: str, jid: str) -> Values:
