@@ -210,21 +210,22 @@ def gaps(recording: Recording, factor: float = 2.5) -> list[Window]:
 
 def increase(recording: Recording, container: str, field: str, window: Window) -> int | None:
     """By how much a counter of the container (`throttled_usec`, `oom_kills`, …) rose in a window, over all
-    its lives on this host: a cgroup that appeared after the first snapshot starts from 0. None when the
-    kernel does not count it."""
-    total, before = 0, None
+    its lives on this host: a cgroup that appeared after the first snapshot starts from 0. A sample that does not say
+    (its cgroup was going) is passed over. None when none says: the kernel does not count it."""
+    total, before, known, there = 0, None, False, False
     for sample in recording.samples:
         counters = sample.containers.get(container)
         if counters is None:
             before = 0
             continue
-        now = getattr(counters, field)
+        now, there = getattr(counters, field), True
         if now is None:
-            return None
+            continue
+        known = True
         if before is not None and window.start <= sample.t <= window.end:
             total += now - before if now >= before else now
         before = now
-    return total
+    return total if known or not there else None
 
 
 def increases(

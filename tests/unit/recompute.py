@@ -96,18 +96,27 @@ class Host:
         before = [sample for sample in self.samples if sample["t"] <= t]
         if not before or t - before[-1]["t"] > 5 * self.interval:
             return None
-        return sum(value(before[-1]["containers"][c]) for c in containers if c in before[-1]["containers"])
+        values = [value(before[-1]["containers"][c]) for c in containers if c in before[-1]["containers"]]
+        return None if None in values else sum(values)
 
     def rise(self, container, key, start, end):
-        """By how much a counter rose."""
-        total, before = 0, None
+        """By how much a counter rose, by the samples that say; None when the container was there and none says."""
+        total, before, told = 0, None, []
         for sample in self.samples:
             found = sample["containers"].get(container)
             now = found[key] if found else 0
+            told += [now] if found else []
+            if now is None:
+                continue
             if found and before is not None and start <= sample["t"] <= end:
                 total += now - before if now >= before else now
             before = now
-        return total
+        return None if told and set(told) == {None} else total
+
+
+def working_set(counters):
+    known = counters["memory"], counters["inactive_file"]
+    return None if None in known else max(0, known[0] - known[1])
 
 
 def between(life, start, end):
@@ -192,7 +201,7 @@ def values_of(folder):
         if None not in whole:
             found["node_cpu_seconds_until_regained"] = sum(whole) / 1e6
         rises = [host.rise(name, "throttled_usec", started, regained) for host in hosts for name in pod]
-        found["throttled_seconds"] = sum(rises) / 1e6
+        found["throttled_seconds"] = None if None in rises else sum(rises) / 1e6
     keys = {
         "before": ("cpu_millicores_before", "memory_mib_before"),
         "after": ("cpu_millicores_source", "memory_mib_source"),
@@ -211,7 +220,7 @@ def values_of(folder):
         found[memory_key] = trimmed(samples(lambda c: c["memory"]))
         if when == "after":
             for key, value in (
-                ("working_set_mib", lambda c: max(0, c["memory"] - c["inactive_file"])),
+                ("working_set_mib", working_set),
                 ("anon_mib", lambda c: c["anon"]),
             ):
                 means = samples(value)

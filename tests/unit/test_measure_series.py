@@ -260,6 +260,15 @@ def test_counters_rise_only_within_the_window_and_new_ones_from_zero() -> None:
     assert increases([read], ["p/a"], "throttled_usec", Window(at(0), at(4))) is None
 
 
+def test_a_sample_that_does_not_say_hides_no_rise() -> None:
+    def kills(n: int | None) -> dict[str, Any]:
+        return {"p/a": {"cpu_usec": 0, "oom_kills": n}}
+
+    read = recording([(0, kills(None)), (1, kills(3)), (2, kills(None)), (3, kills(5)), (4, kills(None))])
+    assert increases([read], ["p/a"], "oom_kills", Window(at(0), at(4))) == 2
+    assert increases([read], ["p/b"], "oom_kills", Window(at(0), at(4))) == 0
+
+
 def test_the_sources_samples_sum_containers_in_millicores_and_mebibytes() -> None:
     read = recording(
         [
