@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -61,17 +62,20 @@ def boundary(outcomes: Sequence[Outcome]) -> Boundary:
     return Boundary(max(below, default=None), bad.amount if bad else None, bad.cause if bad else None)
 
 
-def knee(points: Sequence[tuple[int, float]]) -> int | None:
-    """The last number of workers before one more stopped paying: (workers, work per second) in any order. None
-    when each one paid, or fewer than two numbers were measured.
+def knee(points: Sequence[tuple[int, float, float | None]]) -> int | None:
+    """The last number of workers before one more stopped paying: (workers, work per second, processors used) in any
+    order, the last None where it is unknown. None when each one paid, or fewer than two numbers were measured.
 
     The next number does not pay when throughput gains under KNEE_GAIN and under half of what growth in proportion
-    would have given (ten workers that scale gain 10 % from the eleventh, too)."""
-    ordered = sorted(points)
-    for (fewer, before), (more, after) in itertools.pairwise(ordered):
+    would have given (ten workers that scale gain 10 % from the eleventh, too). No more is gained than was used of the
+    processors besides: what a clock that rose between two steps brings is no gain of the workers."""
+    ordered = sorted(points, key=operator.itemgetter(0))
+    for (fewer, before, little), (more, after, much) in itertools.pairwise(ordered):
         if before <= 0 or fewer <= 0:
             continue
         gain, proportional = after / before - 1, more / fewer - 1
+        if little and much is not None:
+            gain = min(gain, much / little - 1)
         if gain < KNEE_GAIN and gain < proportional / 2:
             return fewer
     return None

@@ -133,7 +133,7 @@ def _repetition(search: Search, number: int) -> Repetition:
     found = boundary([step.outcome for step in steps])
     last = [step for step in steps if step.good and step.requested == found.last_good]
     first = [step for step in steps if not step.good and step.requested == found.first_bad]
-    bent = knee(_throughputs(steps)) if search.resource == "cpu" else None
+    bent = knee(_worked(steps)) if search.resource == "cpu" else None
     said = search.note("ceiling", repetition=number)
     return Repetition(
         number,
@@ -146,16 +146,21 @@ def _repetition(search: Search, number: int) -> Repetition:
     )
 
 
-def _throughputs(steps: Sequence[Tried]) -> list[tuple[int, float]]:
-    """(amount, work per second) of good steps, the median where an amount was tried more than once; up to the first
-    amount that was crowded each time, for a knee is one only where all before it is known."""
-    known: dict[int, list[float]] = {step.requested: [] for step in steps if step.good}
+def _worked(steps: Sequence[Tried]) -> list[tuple[int, float, float | None]]:
+    """(amount, work per second, processors used) of good steps, medians where an amount was tried more than once; up to
+    the first amount that was crowded each time, for a knee is one only where all before it is known."""
+    known: dict[int, list[tuple[float, float | None]]] = {step.requested: [] for step in steps if step.good}
     for step in steps:
         value = step.value("throughput")
         if step.good and not step.crowded and value is not None:
-            known[step.requested].append(value)
+            known[step.requested].append((value, step.value("usage")))
     ordered = itertools.takewhile(lambda amount: known[amount], sorted(known))
-    return [(amount, statistics.median(known[amount])) for amount in ordered]
+    return [(amount, *_medians(known[amount])) for amount in ordered]
+
+
+def _medians(measured: Sequence[tuple[float, float | None]]) -> tuple[float, float | None]:
+    used = [use for _work, use in measured if use is not None]
+    return statistics.median(work for work, _use in measured), statistics.median(used) if used else None
 
 
 def _held_back(found: Sequence[Repetition], knees: Sequence[int]) -> str | None:

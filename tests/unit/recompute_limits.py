@@ -101,10 +101,10 @@ def edges(steps):
 
 
 def knee(points):
-    """Of {processes: [products a second]}: the last one before one more does not pay."""
-    known = [(n, statistics.median(points[n])) for n in sorted(points)]
-    for (n, before), (m, after) in pairwise(known):
-        gain = after / before - 1
+    """Of {processes: [(products a second, processors used)]}: the last one before one more does not pay."""
+    known = [(n, *map(statistics.median, zip(*points[n], strict=True))) for n in sorted(points)]
+    for (n, before, little), (m, after, much) in pairwise(known):
+        gain = min(after / before, much / little) - 1
         if gain < 0.1 and gain < (m / n - 1) / 2:
             return n
     return None
@@ -132,7 +132,7 @@ def recompute(lines):
             if not bad:
                 points.setdefault(requested, [])
                 if record["throughput"] is not None and not crowded(head, requested, record):
-                    points[requested].append(record["throughput"])
+                    points[requested].append((record["throughput"], record["usage"]))
         known = {}
         for amount in sorted(points):
             if not points[amount]:

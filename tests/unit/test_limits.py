@@ -332,6 +332,20 @@ def test_a_plan_that_makes_no_sense_is_refused(given: dict[str, Any], words: str
 def test_the_knee_is_where_one_more_worker_no_longer_pays(
     points: list[tuple[int, float]], expected: int | None
 ) -> None:
+    assert knee([(workers, work, None) for workers, work in points]) == expected
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(1, 100.0, 0.99), (2, 240.0, 1.0), (3, 101.0, 1.0)], 1),  # the clock was faster during the second
+        ([(1, 100.0, 0.99), (2, 199.0, 1.98), (3, 200.0, 2.0)], 2),
+        ([(1, 100.0, 0.0), (2, 199.0, 0.0), (3, 200.0, 0.0)], 2),
+    ],
+)
+def test_a_faster_clock_is_no_gain_of_the_workers(
+    points: list[tuple[int, float, float | None]], expected: int
+) -> None:
     assert knee(points) == expected
 
 
