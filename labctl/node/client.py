@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import MAGIC_NUMBER
+from io import FileIO
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -134,7 +135,7 @@ class AgentNode:
         with source.open("rb", buffering=0) as stream:
             exchange = self._link.request(without_none({"op": "put", "path": path, "mode": mode}))
             try:
-                self._send_pieces(exchange, stream.read)
+                self._send_pieces(exchange, stream)
                 while (frame := exchange.next(_soon()))[0].get("room"):
                     pass
             except BaseException:
@@ -143,10 +144,12 @@ class AgentNode:
         exchange.done()
         check(frame[0])
 
-    def _send_pieces(self, exchange: Exchange, read: Callable[[int], bytes]) -> None:
-        room, piece, last = WINDOW, read(CHUNK), False
+    def _send_pieces(self, exchange: Exchange, stream: FileIO) -> None:
+        room, spare = WINDOW, memoryview(bytearray(CHUNK))
+        piece = _filled(memoryview(bytearray(CHUNK)), stream)
+        last = False
         while not last:
-            following = read(CHUNK)
+            following = _filled(spare, stream)
             last = not following
             while room < len(piece):
                 values, _ = exchange.next(_soon())
@@ -156,7 +159,7 @@ class AgentNode:
                 room += values["room"]
             self._link.post({"id": exchange.number, "last": last}, piece)
             room -= len(piece)
-            piece = following
+            piece, spare = following, piece
 
     def get(self, path: str, destination: Path) -> None:
         fd, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
@@ -241,6 +244,10 @@ class AgentNode:
         exchange.done()
         check(frame[0])
         return frame
+
+
+def _filled(buffer: memoryview, stream: FileIO) -> memoryview:
+    return buffer[: stream.readinto(buffer)]
 
 
 def _soon() -> float:

@@ -9,7 +9,7 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from labctl.errors import ConnectionLost, TaskTimeout
@@ -22,14 +22,15 @@ PING_EVERY = 3.0  # the agent gives up after agent.SILENCE = 15 s without a byte
 SILENCE = 30.0  # seconds without a byte from the node, pings unanswered, until it counts as lost
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _AT_ONCE = 2 << 20  # bytes: what paramiko holds for a channel at the most, as to take a part moves the rest
+_LARGE = 1 << 16  # bytes of a body
 _NOISE = 1 << 16  # bytes a login shell may print before the agent speaks
 
 
 class Pipe(Protocol):
     """A two-way byte pipe to a process. `send` and `recv` are called from different threads."""
 
-    def send(self, data: bytes) -> None:
-        """All of it, or OSError/EOFError."""
+    def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
+        """All of both, or OSError/EOFError."""
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         """Some bytes; b"" at the end; None when nothing came within `timeout` seconds."""
@@ -45,6 +46,14 @@ class Pipe(Protocol):
         """Tell the other end that nothing more will come."""
 
     def close(self) -> None: ...
+
+
+def pieces(data: bytes, body: bytes | memoryview, size: int) -> Iterator[memoryview]:
+    """Both, in pieces of `size` bytes at the most; they share one where one is enough."""
+    first = max(0, size - len(data))
+    for view in (memoryview(data + body[:first]), memoryview(body)[first:]):
+        for at in range(0, len(view), size):
+            yield view[at : at + size]
 
 
 class AgentDidNotStart(Exception):
@@ -101,6 +110,25 @@ class Exchange:
         self._link.forget(self)
 
 
+class _Large:
+    """A frame whose body is under way, kept as it comes: a buffer that grows would be copied again and again."""
+
+    def __init__(self, header: Header, size: int) -> None:
+        self.missing = size
+        self._header = header
+        self._pieces: list[bytes] = []
+
+    def take(self, data: bytes) -> bytes:
+        """What of the data is not its own."""
+        own = data[: self.missing]
+        self._pieces.append(own)
+        self.missing -= len(own)
+        return data[len(own) :]
+
+    def frame(self) -> Frame:
+        return self._header, b"".join(self._pieces)
+
+
 class Link:
     """Frames over a pipe. Thread-safe. `round_trips` counts the requests sent."""
 
@@ -117,6 +145,7 @@ class Link:
         self._reason: str | None = None
         self._heard = self._spoke = time.monotonic()
         self._buffer = bytearray(received)
+        self._large: _Large | None = None
         self.hello = self._greet(timeout)
         self._pipe.listen(self._hear)
         self._reader = threading.Thread(target=self._read, name=f"labctl-{host}", daemon=True)
@@ -173,15 +202,15 @@ class Link:
         self.post({"id": exchange.number, **header}, body)
         return exchange
 
-    def post(self, header: Header, body: bytes = b"") -> None:
+    def post(self, header: Header, body: bytes | memoryview = b"") -> None:
         """Send a frame that nobody waits for. Raises ConnectionLost."""
         text = _encode(header).encode()
-        data = struct.pack(">II", len(text), len(body)) + text + body
+        head = struct.pack(">II", len(text), len(body)) + text
         try:
             with self._sending:
                 if self._reason is not None:
                     raise self.lost()
-                self._pipe.send(data)
+                self._pipe.send(head, body)
                 self._spoke = time.monotonic()
         except (OSError, EOFError, ValueError) as error:  # ValueError: closed meanwhile
             self._end(f"the connection was lost ({error or type(error).__name__})")
@@ -200,6 +229,10 @@ class Link:
         head, tail = struct.unpack_from(">II", buffer)
         end = 8 + head + tail
         if len(buffer) < end:
+            if tail > _LARGE and len(buffer) >= 8 + head:
+                self._large = _Large(json.loads(buffer[8 : 8 + head]), tail)
+                self._large.take(bytes(buffer[8 + head :]))
+                buffer.clear()
             return None
         with memoryview(buffer) as view:
             text, body = bytes(view[8 : 8 + head]), bytes(view[8 + head : end])
@@ -237,6 +270,12 @@ class Link:
 
     def _take(self, data: bytes) -> None:
         self._heard = time.monotonic()
+        if self._large:
+            data = self._large.take(data)
+            if self._large.missing:
+                return
+            self._dispatch(self._large.frame())
+            self._large = None
         self._buffer += data
         while (frame := self._take_frame()) is not None:
             self._dispatch(frame)

@@ -8,6 +8,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
+from labctl.node.link import pieces
+
+_PIECE = 1 << 16  # bytes: as much as a pipe holds
+
 
 class ProcessPipe:
     """See `labctl.node.link.Pipe`. The child leads a session of its own: Ctrl-C in the terminal is the
@@ -43,10 +47,11 @@ class ProcessPipe:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._stdin.fileno(), view) :]
+    def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
+        for piece in pieces(data, body, _PIECE):
+            left = piece
+            while left:
+                left = left[os.write(self._stdin.fileno(), left) :]
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         """Only `recv` has it here."""

@@ -6,9 +6,11 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
+from labctl.node.link import pieces
 from labctl.ssh.libraries import paramiko
+from labctl.ssh.packets import Data
 from labctl.ssh.tap import Tap
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
@@ -25,20 +27,32 @@ class ChannelPipe:
         self._tail = b""
         self._reading_errors = threading.Lock()
 
-    def send(self, data: bytes) -> None:
-        view = memoryview(data)
+    def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
         until = time.monotonic() + STALLED
-        while view:
-            try:
-                sent = self._channel.send(bytes(view[:_PIECE]))
-            except TimeoutError:  # the timeout is `recv`'s: sending and receiving share it
-                if time.monotonic() > until:
-                    raise
-                continue
-            if not sent:
-                raise EOFError("the channel is closed")
-            view = view[sent:]
-            until = time.monotonic() + STALLED
+        for piece in pieces(data, body, _PIECE):
+            left = piece
+            while left:
+                try:
+                    sent = self._send(left)
+                except TimeoutError:  # the timeout is `recv`'s: sending and receiving share it
+                    if time.monotonic() > until:
+                        raise
+                    continue
+                if not sent:
+                    raise EOFError("the channel is closed")
+                left = left[sent:]
+                until = time.monotonic() + STALLED
+
+    def _send(self, data: memoryview) -> int:
+        """As the channel's own `send`, but for the copies."""
+        channel: Any = self._channel  # its way of waiting for room is private to it
+        with channel.lock:
+            if channel.closed:
+                raise OSError("the channel is closed")
+            size: int = channel._wait_for_send_window(len(data))  # noqa: SLF001
+        if size:
+            channel.transport._send_user_message(Data(channel.remote_chanid, data[:size]))  # noqa: SLF001
+        return size
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         self._tap.listen(heard)

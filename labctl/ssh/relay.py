@@ -14,6 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from labctl.node.link import pieces
+
 OUTPUT, ERRORS, STARTED, FAILED = b"o", b"e", b"s", b"f"  # FAILED: then the pickled exception
 PIECE = 1 << 16  # bytes of a message at most, besides the first
 STALLED = 60  # seconds without room for a byte until a send gives up
@@ -50,11 +52,10 @@ class RelayPipe:
         if message != STARTED:
             raise EOFError
 
-    def send(self, data: bytes) -> None:
-        view = memoryview(data)
+    def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
         with self._sending:
-            while view:
-                view = view[self._end.send(view[:PIECE]) :]
+            for piece in pieces(data, body, PIECE):
+                self._end.send(piece)  # a message: all of it or nothing
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         """Only `recv` has it here."""

@@ -24,9 +24,9 @@ NODE_FOLDER = Path(labctl.__file__).parent / "node"
 class CountingPipe(ProcessPipe):
     sends = 0
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
         self.sends += 1
-        super().send(data)
+        super().send(data, body)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ class TestCompiledFunctions:
     def test_siblings_and_all(self, node, pipe, monkeypatch):
         sent = []
         send = pipe.send
-        monkeypatch.setattr(pipe, "send", lambda data: (sent.append(data), send(data)))
+        monkeypatch.setattr(pipe, "send", lambda *data: (sent.append(b"".join(data)), send(*data)))
         told = node.call("facts", "gather", subsets=["platform", "user"], environment={})
         assert told["facts"]["user_id"]
         assert b'"compiled":true' in sent[0]
@@ -298,7 +298,7 @@ class TestCompiledFunctions:
         node.hello["code"] = "00"
         sent = []
         send = pipe.send
-        monkeypatch.setattr(pipe, "send", lambda data: (sent.append(data), send(data)))
+        monkeypatch.setattr(pipe, "send", lambda *data: (sent.append(b"".join(data)), send(*data)))
         assert node.call("facts", "gather", subsets=["user"], environment={})["facts"]["user_id"]
         assert b"def gather(" in sent[0]
 
@@ -490,7 +490,7 @@ class TestCall:
             "labctl.node.client.function_source", lambda module: ("hash-of-" + module, source)
         )
         send = pipe.send
-        monkeypatch.setattr(pipe, "send", lambda data: (sizes.append(len(data)), send(data)))
+        monkeypatch.setattr(pipe, "send", lambda *data: (sizes.append(sum(map(len, data))), send(*data)))
         assert node.call("numbers", "add", a=1, b=2) == {"sum": 3}
         assert node.call("numbers", "add", a=2, b=2) == {"sum": 4}
         assert len(sizes) == 2

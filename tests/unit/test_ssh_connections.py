@@ -451,7 +451,7 @@ class TestShell:
         assert connections.shell(sshd.settings(python="/no/such/python"), "echo hi").text() == "hi\n"
 
     def test_timeout_kills(self, sshd, connections, tmp_path):
-        done = connections.shell(sshd.settings(), f"echo $$ > {tmp_path}/pid; echo x; sleep 600", timeout=1)
+        done = connections.shell(sshd.settings(), f"echo $$ > {tmp_path}/pid; echo x; sleep 600", timeout=3)
         assert done.timed_out
         assert done.stdout == b"x\n"
         assert gone_within(5.0, int((tmp_path / "pid").read_text()))

@@ -1,0 +1,171 @@
+"""SSH's packets, sealed by AES-GCM, with less copying and fewer looks at the socket than paramiko's own.
+
+A file of 64 MiB is 2,000 packets each way, and paramiko copies each some ten times. Here a packet is put together in
+one buffer and sealed into another, and read from the buffer that the socket filled (RFC 4253 §6, RFC 5647 §7)."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from labctl.ssh.libraries import paramiko
+from labctl.ssh.prompt import PromptSocket
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    Plain = paramiko.packet.Packetizer
+else:
+    Plain = paramiko.packet.Packetizer
+
+_BLOCK = 16  # bytes: AES's, also that of the seal at a packet's end
+_LEAST_PADDING = 4
+_MOST = 1 << 18  # bytes of a packet: as OpenSSH has it
+_DATA = struct.Struct(">BII")
+_HEAD = struct.Struct(">IB")
+
+
+class Data:
+    """The message that carries bytes of a channel. They are copied when it is sent, not before."""
+
+    def __init__(self, channel: int, body: memoryview) -> None:
+        self.head = _DATA.pack(94, channel, len(body))  # SSH_MSG_CHANNEL_DATA
+        self.body = body
+
+    def asbytes(self) -> bytes:
+        return self.head + self.body
+
+
+class _Way:
+    """One direction, from one exchange of keys to the next."""
+
+    def __init__(self, engine: AESGCM, iv: bytes) -> None:
+        self.engine = engine
+        self._fixed = iv[:4]
+        self._counter = int.from_bytes(iv[4:], "big")
+        self.packets = self.bytes = 0
+
+    def nonce(self) -> bytes:
+        found = self._fixed + self._counter.to_bytes(8, "big")
+        self._counter += 1
+        return found
+
+
+class Packets(Plain):
+    """Paramiko's packetizer; with AES-GCM over a PromptSocket the packets are its own."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._sock = sock
+        self._out: _Way | None = None
+        self._in: _Way | None = None
+        self._deflate: Callable[[bytes], bytes] | None = None
+        self._inflate: Callable[[bytes], bytes] | None = None
+        self._sending = threading.Lock()
+        self._read = 0  # messages since the counting began: the number of the next
+        self._plain, self._sealed, self._opened = bytearray(), bytearray(), bytearray()
+
+    def set_outbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]
+        super().set_outbound_cipher(**cipher)
+        self._out = self._way(cipher, "iv_out")
+
+    def set_inbound_cipher(self, **cipher: Any) -> None:  # type: ignore[override]
+        super().set_inbound_cipher(**cipher)
+        self._in = self._way(cipher, "iv_in")
+
+    def _way(self, cipher: Mapping[str, Any], iv: str) -> _Way | None:
+        if not cipher["aead"] or not isinstance(self._sock, PromptSocket):
+            return None
+        return _Way(cipher["block_engine"], cipher[iv])
+
+    def set_outbound_compressor(self, compressor: Any) -> None:
+        super().set_outbound_compressor(compressor)
+        self._deflate = compressor
+
+    def set_inbound_compressor(self, compressor: Any) -> None:
+        super().set_inbound_compressor(compressor)
+        self._inflate = compressor
+
+    def reset_seqno_in(self) -> None:
+        super().reset_seqno_in()
+        self._read = 0
+
+    def _count(self, way: _Way, size: int) -> None:
+        way.packets += 1
+        way.bytes += size
+        if (way.bytes >= self.REKEY_BYTES or way.packets >= self.REKEY_PACKETS) and not self.need_rekey():
+            self._trigger_rekey()  # type: ignore[attr-defined]
+
+    # ------------------------------------------------------------ sending
+
+    def send_message(self, data: Any) -> None:
+        if self._out is None:
+            super().send_message(data)
+            return
+        with self._sending:
+            if isinstance(data, Data) and self._deflate is None:
+                packet = self._seal(self._out, data.head, data.body)
+            else:
+                payload = data.asbytes()
+                packet = self._seal(self._out, self._deflate(payload) if self._deflate else payload)
+            self.write_all(packet)
+            self._count(self._out, len(packet))
+
+    def _seal(self, way: _Way, head: bytes, body: bytes | memoryview = b"") -> memoryview:
+        used = _HEAD.size + len(head) + len(body)
+        padding = _BLOCK - (used - 4) % _BLOCK
+        padding += _BLOCK if padding < _LEAST_PADDING else 0
+        end = used + padding
+        if end > len(self._plain):
+            self._plain, self._sealed = bytearray(end), bytearray(end + _BLOCK)
+        plain, sealed = self._plain, memoryview(self._sealed)
+        _HEAD.pack_into(plain, 0, end - 4, padding)
+        plain[5 : 5 + len(head)] = head
+        plain[5 + len(head) : used] = body
+        plain[used:end] = os.urandom(padding)
+        sealed[:4] = plain[:4]
+        with memoryview(plain) as view:
+            way.engine.encrypt_into(way.nonce(), view[4:end], view[:4], sealed[4 : end + _BLOCK])
+        return sealed[: end + _BLOCK]
+
+    # ------------------------------------------------------------ receiving
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        way = self._in
+        if way is None:
+            kind, message = super().read_message()
+        else:
+            payload = self._open(way)
+            kind, message = payload[0], paramiko.Message(bytes(payload[1:]))
+            message.seqno = self._read
+        self._read = (self._read + 1) & 0xFFFFFFFF
+        return kind, message
+
+    def _open(self, way: _Way) -> bytes | memoryview:
+        length = self.read_all(4, check_rekey=True)
+        size = int.from_bytes(length, "big")
+        if size % _BLOCK or not _BLOCK <= size <= _MOST:
+            raise paramiko.SSHException(f"a packet of {size} bytes makes no sense")
+        sealed = self._rest(size + _BLOCK)
+        if size > len(self._opened):
+            self._opened = bytearray(size)
+        opened = memoryview(self._opened)[:size]
+        way.engine.decrypt_into(way.nonce(), sealed, length, opened)
+        self._count(way, size + 4 + _BLOCK)
+        if way.bytes >= self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
+            raise paramiko.SSHException("the other end exchanges no new keys")
+        payload = opened[1 : size - opened[0]]
+        return self._inflate(bytes(payload)) if self._inflate else payload
+
+    def _rest(self, size: int) -> memoryview:
+        sock: PromptSocket = self._sock
+        while True:
+            try:
+                return sock.whole(size)
+            except TimeoutError:
+                if self.closed:
+                    raise EOFError from None
+                self._check_keepalive()  # type: ignore[attr-defined]
