@@ -4,8 +4,7 @@ Python 3.8 syntax."""
 from __future__ import annotations
 
 import _signal as signal
-import errno
-import os
+import posix
 import select
 import sys
 import time
@@ -37,7 +36,11 @@ def unnecessary(request: Dict[str, Any]) -> Optional[str]:
 
 def _matches(pattern: str) -> bool:
     if not any(character in pattern for character in "*?["):
-        return os.path.lexists(pattern)
+        try:
+            posix.lstat(pattern)
+        except (OSError, ValueError):
+            return False
+        return True
     import glob
 
     return any(True for _ in glob.iglob(pattern))
@@ -47,7 +50,14 @@ def refusal(error: Exception) -> Dict[str, Any]:
     """The answer where something could not be done."""
     if not isinstance(error, OSError):
         return {"error": "%s: %s" % (type(error).__name__, error), "errno": None}
-    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else None
+    import errno
+
+    path = (
+        error.filename.decode("utf-8", "surrogateescape")
+        if isinstance(error.filename, bytes)
+        else error.filename
+    )
+    path = path if isinstance(path, str) else None
     name = errno.errorcode.get(error.errno or 0)
     return {"error": error.strerror or str(error), "errno": name, "path": path}
 
@@ -104,7 +114,7 @@ class Commands:
             grace = request.get("grace", 1.0)
             if grace > 1.0:  # a program that is asked to stop: its children are its own business
                 try:
-                    os.kill(command.pid, signal.SIGTERM)
+                    posix.kill(command.pid, signal.SIGTERM)
                 except OSError:
                     pass
                 until = time.monotonic() + grace
@@ -151,9 +161,9 @@ class Pump:
             if fd >= 0:
                 self._streams[fd] = number
                 self._poll.register(fd, select.POLLIN if number else select.POLLOUT)
-        if hasattr(os, "pidfd_open"):
+        if hasattr(posix, "pidfd_open"):
             try:
-                self._pidfd = os.pidfd_open(command.pid)
+                self._pidfd = posix.pidfd_open(command.pid)
                 self._poll.register(self._pidfd, select.POLLIN)
             except OSError:  # a kernel before 5.3: look every now and then
                 pass
@@ -192,7 +202,7 @@ class Pump:
             return False
         if self._pidfd >= 0:
             self._poll.unregister(self._pidfd)
-            os.close(self._pidfd)
+            posix.close(self._pidfd)
             self._pidfd = -1
         return True
 
@@ -200,11 +210,11 @@ class Pump:
         number = self._streams[fd]
         try:
             if number == 0:
-                self._stdin = self._stdin[os.write(fd, self._stdin[:65536]) :]
+                self._stdin = self._stdin[posix.write(fd, self._stdin[:65536]) :]
                 if not self._stdin:
                     self._forget(fd)
                 return
-            data = os.read(fd, 65536)
+            data = posix.read(fd, 65536)
         except BlockingIOError:
             return
         except OSError:  # it closed its end
@@ -243,5 +253,5 @@ class Pump:
         for fd in list(self._streams):
             self._forget(fd)
         if self._pidfd >= 0:
-            os.close(self._pidfd)
+            posix.close(self._pidfd)
             self._pidfd = -1

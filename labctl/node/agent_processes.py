@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import _signal as signal
 import _thread
-import os
+import posix
 import time
 
-from labctl.node.agent_spawn import Child
+from labctl.node.agent_spawn import Child, own_environment
 
 TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Process:
 def processes() -> Dict[int, Process]:
     """Every process of the node by its id; one that ends meanwhile is left out."""
     found = {}
-    for name in os.listdir("/proc"):
+    for name in posix.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
@@ -79,14 +79,14 @@ def _with_descendants(found: Set[int], table: Dict[int, Process]) -> Set[int]:
             if process.parent in found and one not in found:
                 found.add(one)
                 grown = True
-    found.discard(os.getpid())
+    found.discard(posix.getpid())
     return {one for one in found if one in table and table[one].state not in "ZX"}
 
 
 def send_signal(pids: Set[int], number: int) -> None:
     for pid in pids:
         try:
-            os.kill(pid, number)
+            posix.kill(pid, number)
         except OSError:  # gone, or not ours to end
             continue
 
@@ -138,8 +138,8 @@ class Processes:
         self._calls = 0
         self._count = 0
         self._closing = False
-        self._environment = dict(os.environ)  # each variable is decoded when it is read
-        self._prefix = "%d.%d" % (os.getpid(), time.monotonic_ns())
+        self._environment = own_environment()
+        self._prefix = "%d.%d" % (posix.getpid(), time.monotonic_ns())
 
     def spawn(
         self, argv: Sequence[str], env: Optional[Dict[str, str]], cwd: Optional[str], has_stdin: bool
@@ -181,10 +181,10 @@ class Processes:
         with self._lock:
             while not self._busy:
                 try:
-                    info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                    info = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
                     if info is None or info.si_pid in self._running:
                         return
-                    os.waitpid(info.si_pid, os.WNOHANG)
+                    posix.waitpid(info.si_pid, posix.WNOHANG)
                 except OSError:
                     return
 
@@ -216,9 +216,9 @@ class Processes:
 
     def _kill_children_of_calls(self) -> None:
         # a function's own subprocesses are in the agent's session, commands are not
-        table, session = processes(), os.getsid(0)
+        table, session = processes(), posix.getsid(0)
         mates: List[int] = [pid for pid, one in table.items() if one.session == session]
-        send_signal(_with_descendants(set(mates) - {os.getpid()}, table), signal.SIGKILL)
+        send_signal(_with_descendants(set(mates) - {posix.getpid()}, table), signal.SIGKILL)
 
 
 def become_subreaper() -> bool:

@@ -7,12 +7,22 @@ C libraries without POSIX_SPAWN_SETSID."""
 from __future__ import annotations
 
 import _signal as signal
-import errno
-import os
+import posix
 
 TYPE_CHECKING = False  # typing itself takes longer to import than this module
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Sequence, Tuple
+
+
+_own: Dict[str, str] = {}
+
+
+def own_environment() -> Dict[str, str]:
+    """The agent's own, as it was started: decoded once, as `os.environ` has it."""
+    if not _own:
+        for name, value in posix.environ.items():
+            _own[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+    return _own
 
 
 class Child:
@@ -39,43 +49,47 @@ class Child:
         """Exit status, -N for signal N, None while it runs. For one thread only."""
         if self._status is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                pid, status = posix.waitpid(self.pid, posix.WNOHANG)
             except ChildProcessError:  # somebody else collected it
                 pid, status = self.pid, 0
             if pid:
-                self._status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                self._status = (
+                    -posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else posix.WEXITSTATUS(status)
+                )
         return self._status
 
     def close(self, number: int) -> None:
         if self.streams[number] >= 0:
-            os.close(self.streams[number])
+            posix.close(self.streams[number])
             self.streams[number] = -1
 
 
 def _ends(number: int, has_stdin: bool) -> Tuple[int, int]:
     if number == 0 and not has_stdin:
-        return -1, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    reading, writing = os.pipe()
+        return -1, posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
+    reading, writing = posix.pipe()
     ours, its = (writing, reading) if number == 0 else (reading, writing)
-    os.set_blocking(ours, False)
+    posix.set_blocking(ours, False)
     return ours, its
 
 
 def _close(fds: List[int]) -> None:
     for fd in fds:
         if fd >= 0:
-            os.close(fd)
+            posix.close(fd)
 
 
 def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: List[int]) -> int:
-    if cwd is None and hasattr(os, "posix_spawn"):
-        own_path = env.get("PATH") == os.environ.get("PATH")  # then the C library looks in the same folders
+    if cwd is None and hasattr(posix, "posix_spawn"):
+        own_path = env.get("PATH") == own_environment().get(
+            "PATH"
+        )  # then the C library looks in the same folders
         try:
-            return (os.posix_spawnp if own_path else os.posix_spawn)(
+            return (posix.posix_spawnp if own_path else posix.posix_spawn)(
                 argv[0] if own_path else _program(argv[0], env),
                 argv,
                 env,
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)],
+                file_actions=[(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)],
                 setsid=True,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
@@ -94,13 +108,16 @@ def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: Li
 
 def _program(name: str, env: Dict[str, str]) -> str:
     """The file a command name means, by the PATH the command itself gets."""
+    import errno
+    import os
+
     if "/" in name:
         return name
     number = errno.ENOENT
     for folder in env.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, name)
         if os.path.isfile(path):
-            if os.access(path, os.X_OK):
+            if posix.access(path, posix.X_OK):
                 return path
             number = errno.EACCES
-    raise OSError(number, os.strerror(number), name)
+    raise OSError(number, posix.strerror(number), name)

@@ -19,10 +19,9 @@ _MODULES = (
     "agent_spawn",
     "agent_processes",
     "agent_commands",
-    "agent_replace",
-    "agent_files",
     "agent",
 )
+_LATER = ("agent_replace", "agent_files")  # are loaded when the first file is asked for
 
 MAGIC = b"\0labctl-agent-1\0"
 TOO_OLD = "labctl: this Python is too old: "
@@ -30,7 +29,7 @@ NO_PYTHON = "labctl: no python3 here"
 
 # Prints MAGIC (a login shell may have printed anything before), reads the bundle's length and the bundle.
 _STUB = (
-    "import os,sys,zlib\n"
+    "import posix as os,sys,zlib\n"
     f'if sys.version_info<(3,8):sys.exit("{TOO_OLD}"+sys.version.split()[0])\n'
     'os.write(1,bytes([0])+b"labctl-agent-1"+bytes([0]))\n'
     "def r(n):\n"
@@ -49,19 +48,37 @@ _CANDIDATES = (
 )
 
 # Executed by the stub. The agent comes twice, compiled and as source: a Python of the controller's own version
-# takes the first, any other the second. On the node the modules find one another under the names they have here.
+# takes the first, any other the second; each in two parts, of which the second waits until it is imported. On the node
+# the modules find one another under the names they have here.
 _LOADER = """
 import marshal
-compiled, source = r(%d), r(%d)
+parts = [r(n) for n in %r]
+same = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"") == %r
+now, later = parts[:2] if same else parts[2:]
+def run(part, module):
+    name = module.__name__.rpartition(".")[2]
+    code = part[name]
+    exec(code if same else compile(code, "labctl/node/%%s.py" %% name, "exec"), module.__dict__)
+def modules(part):
+    return dict(marshal.loads(zlib.decompress(part)))
+class Later:
+    def find_spec(name, path=None, target=None):
+        if name in %r:
+            return type(sys.__spec__)(name, Later)
+    def create_module(spec):
+        pass
+    def exec_module(module):
+        run(modules(later), module)
+sys.meta_path.insert(0, Later)
 M = type(sys)
 for name in ("labctl", "labctl.node"):
     sys.modules[name] = M(name)
     sys.modules[name].__path__ = []
-same = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"") == %r
-for name, code in marshal.loads(zlib.decompress(compiled if same else source)):
+now = modules(now)
+for name in now:
     module = sys.modules["labctl.node." + name] = M("labctl.node." + name)
     setattr(sys.modules["labctl.node"], name, module)
-    exec(code if same else compile(code, "labctl/node/%%s.py" %% name, "exec"), module.__dict__)
+    run(now, module)
 sys.modules["labctl.node.agent"].main()
 """
 
@@ -94,16 +111,20 @@ def bundle() -> bytes:
 
 def sources() -> list[tuple[str, str]]:
     """The agent's modules and their text."""
-    return [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    return [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in (*_MODULES, *_LATER)]
 
 
 def pack(modules: list[tuple[str, str]], magic: bytes = MAGIC_NUMBER) -> bytes:
     """Eight digits of length, the loader, the modules compiled and as source. `magic` names the Pythons that take
     what is compiled."""
-    compiled = compile_all([(name, f"labctl/node/{name}.py", text) for name, text in modules])
-    source = zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
-    loader = zlib.compress((_LOADER % (len(compiled), len(source), magic)).encode(), 9)
-    return b"%08d" % len(loader) + loader + compiled + source
+    halves = [one for one in modules if one[0] not in _LATER], [one for one in modules if one[0] in _LATER]
+    parts = [
+        *(compile_all([(name, f"labctl/node/{name}.py", text) for name, text in half]) for half in halves),
+        *(zlib.compress(marshal.dumps(half, 2), 9) for half in halves),  # format 2 is read by every Python
+    ]
+    names = tuple(f"labctl.node.{name}" for name in _LATER)
+    loader = zlib.compress((_LOADER % (tuple(map(len, parts)), magic, names)).encode(), 9)
+    return b"%08d" % len(loader) + loader + b"".join(parts)
 
 
 def stub_argv(python: str) -> list[str]:

@@ -17,9 +17,14 @@ from labctl.paths import cache_dir
 
 # Run by a Python of its own: only its start decides what compiled code holds.
 _COMPILER = """
-import marshal, sys
+import __future__, marshal, sys
 modules = marshal.load(sys.stdin.buffer)
-sys.stdout.buffer.write(marshal.dumps([(name, compile(text, file, "exec")) for name, file, text in modules]))
+later = __future__.annotations.compiler_flag
+line = "from __future__ import annotations\\n"
+sys.stdout.buffer.write(marshal.dumps([
+    (name, compile(text.replace(line, "\\n", 1), file, "exec", later if line in text else 0))
+    for name, file, text in modules
+]))
 """
 
 

@@ -24,6 +24,7 @@ else:
 _BLOCK = 16  # bytes: AES's, also that of the seal at a packet's end
 _LEAST_PADDING = 4
 _MOST = 1 << 18  # bytes of a packet: as OpenSSH has it
+_SMALL = 1 << 10  # bytes that are copied faster than buffers are looked after
 _DATA = struct.Struct(">BII")
 _HEAD = struct.Struct(">IB")
 
@@ -114,11 +115,15 @@ class Packets(Plain):
             self.write_all(packet)
             self._count(self._out, len(packet))
 
-    def _seal(self, way: _Way, head: bytes, body: bytes | memoryview = b"") -> memoryview:
+    def _seal(self, way: _Way, head: bytes, body: bytes | memoryview = b"") -> bytes | memoryview:
         used = _HEAD.size + len(head) + len(body)
         padding = _BLOCK - (used - 4) % _BLOCK
         padding += _BLOCK if padding < _LEAST_PADDING else 0
         end = used + padding
+        if end <= _SMALL:
+            length = (end - 4).to_bytes(4, "big")
+            text = b"".join((bytes((padding,)), head, body, os.urandom(padding)))
+            return length + way.engine.encrypt(way.nonce(), text, length)
         if end > len(self._plain):
             self._plain, self._sealed = bytearray(end), bytearray(end + _BLOCK)
         plain, sealed = self._plain, memoryview(self._sealed)
@@ -138,27 +143,37 @@ class Packets(Plain):
         if way is None:
             kind, message = super().read_message()
         else:
-            payload = self._open(way)
-            kind, message = payload[0], paramiko.Message(bytes(payload[1:]))
+            kind, content = self._open(way)
+            message = paramiko.Message(content)
             message.seqno = self._read
         self._read = (self._read + 1) & 0xFFFFFFFF
         return kind, message
 
-    def _open(self, way: _Way) -> bytes | memoryview:
-        length = self.read_all(4, check_rekey=True)
+    def _open(self, way: _Way) -> tuple[int, bytes]:
+        try:
+            length = bytes(self._sock.whole(4))
+        except TimeoutError:
+            length = self.read_all(4, check_rekey=True)
         size = int.from_bytes(length, "big")
         if size % _BLOCK or not _BLOCK <= size <= _MOST:
             raise paramiko.SSHException(f"a packet of {size} bytes makes no sense")
         sealed = self._rest(size + _BLOCK)
-        if size > len(self._opened):
-            self._opened = bytearray(size)
-        opened = memoryview(self._opened)[:size]
-        way.engine.decrypt_into(way.nonce(), sealed, length, opened)
+        opened: bytes | memoryview
+        if size <= _SMALL:
+            opened = way.engine.decrypt(way.nonce(), sealed, length)
+        else:
+            if size > len(self._opened):
+                self._opened = bytearray(size)
+            opened = memoryview(self._opened)[:size]
+            way.engine.decrypt_into(way.nonce(), sealed, length, opened)
         self._count(way, size + 4 + _BLOCK)
         if way.bytes >= self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
             raise paramiko.SSHException("the other end exchanges no new keys")
-        payload = opened[1 : size - opened[0]]
-        return self._inflate(bytes(payload)) if self._inflate else payload
+        end = size - opened[0]
+        if self._inflate:
+            payload = self._inflate(bytes(opened[1:end]))
+            return payload[0], payload[1:]
+        return opened[1], bytes(opened[2:end])
 
     def _rest(self, size: int) -> memoryview:
         sock: PromptSocket = self._sock

@@ -265,12 +265,23 @@ class TestTimeouts:
 
 
 class TestBundle:
-    def test_another_python_takes_the_source(self, monkeypatch):
+    def test_another_python_takes_the_source(self, monkeypatch, tmp_path):
         packed = bundle.pack(bundle.sources(), magic=b"none")
         monkeypatch.setattr("labctl.node.link.bundle", lambda: packed)
         node = AgentNode("here", CountingPipe(bundle.stub_argv(sys.executable)))
         assert node.run(["echo", "hello"]).stdout == b"hello\n"
+        node.write(str(tmp_path / "file"), b"text")
+        assert node.read(str(tmp_path / "file")) == b"text"
         node.close()
+
+    def test_what_files_need_is_loaded_once_by_whoever_comes_first(self, node, tmp_path):
+        (tmp_path / "file").write_bytes(b"text")
+        threads = [threading.Thread(target=node.read, args=(str(tmp_path / "file"),)) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [node.read(str(tmp_path / "file")) for _ in range(2)] == [b"text"] * 2
 
     def test_what_others_could_have_written_is_not_taken_from_the_cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LABCTL_CACHE", str(tmp_path))
