@@ -50,7 +50,13 @@ def values(done: Completed, command: Any, *, strip: bool = True) -> dict[str, An
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+    whole, part = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second(whole)}.{part:06}"
+
+
+@lru_cache(maxsize=64)  # many commands begin and end in the same
+def _second(number: int) -> str:
+    return datetime.fromtimestamp(number, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def words(line: str) -> list[str]:

@@ -161,9 +161,10 @@ class Accesses:
         if (keywords := self._keywords[node]) is None or (written := scope.written(_ALL_VARIABLES)) is None:
             return None
         key = (host, node.play, keywords, written)
-        if key not in self._known:
-            self._known[key] = self._rendered(node, host, scope)
-        return self._known[key]
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._rendered(node, host, scope)
+        return found
 
     def _rendered(self, node: Keywords, host: str, scope: Scope) -> Access:
         variables = scope.among(_VARIABLES)

@@ -33,9 +33,7 @@ class Asked:
         self._answer: Frame | None = None
         self._problem: LabctlError | None = None
         self._pieces: dict[int, list[bytes]] = {1: [], 2: []}
-        if self._output:
-            make = codecs.getincrementaldecoder("utf-8")
-            self._decoders = {1: make("replace"), 2: make("replace")}
+        self._decoders: dict[int, codecs.IncrementalDecoder] = {}  # of what has come in part
 
     @property
     def size(self) -> int:
@@ -101,8 +99,15 @@ class Asked:
 
     def _add(self, number: int, data: bytes, *, last: bool = False) -> None:
         self._pieces[number].append(data)
-        if self._output and (text := self._decoders[number].decode(data, last)):
+        if self._output and (text := self._decoded(number, data, last=last)):
             self._output("stdout" if number == 1 else "stderr", text)
+
+    def _decoded(self, number: int, data: bytes, *, last: bool) -> str:
+        if number not in self._decoders:
+            if last:
+                return data.decode("utf-8", "replace")
+            self._decoders[number] = codecs.getincrementaldecoder("utf-8")("replace")
+        return self._decoders[number].decode(data, last)
 
 
 def without_none(values: Mapping[str, Any]) -> Header:

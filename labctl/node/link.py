@@ -4,15 +4,15 @@ the other end still lives."""
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from labctl.errors import ConnectionLost, TaskTimeout
+from labctl.node.agent_json import decode, encode
 from labctl.node.bundle import MAGIC, bundle
 
 Header = dict[str, Any]
@@ -20,7 +20,6 @@ Frame = tuple[Header, bytes]
 
 PING_EVERY = 3.0  # the agent gives up after agent.SILENCE = 15 s without a byte
 SILENCE = 30.0  # seconds without a byte from the node, pings unanswered, until it counts as lost
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _AT_ONCE = 2 << 20  # bytes: what paramiko holds for a channel at the most, as to take a part moves the rest
 _LARGE = 1 << 16  # bytes of a body
 _NOISE = 1 << 16  # bytes a login shell may print before the agent speaks
@@ -48,12 +47,15 @@ class Pipe(Protocol):
     def close(self) -> None: ...
 
 
-def pieces(data: bytes, body: bytes | memoryview, size: int) -> Iterator[memoryview]:
+def pieces(data: bytes, body: bytes | memoryview, size: int) -> list[memoryview]:
     """Both, in pieces of `size` bytes at the most; they share one where one is enough."""
     first = max(0, size - len(data))
-    for view in (memoryview(data + body[:first]), memoryview(body)[first:]):
-        for at in range(0, len(view), size):
-            yield view[at : at + size]
+    whole = memoryview(data + body[:first])
+    if len(whole) <= size and len(body) <= first:
+        return [whole]
+    return [
+        view[at : at + size] for view in (whole, memoryview(body)[first:]) for at in range(0, len(view), size)
+    ]
 
 
 class AgentDidNotStart(Exception):
@@ -204,7 +206,7 @@ class Link:
 
     def post(self, header: Header, body: bytes | memoryview = b"") -> None:
         """Send a frame that nobody waits for. Raises ConnectionLost."""
-        text = _encode(header).encode()
+        text = encode(header).encode()
         head = struct.pack(">II", len(text), len(body)) + text
         try:
             with self._sending:
@@ -230,14 +232,14 @@ class Link:
         end = 8 + head + tail
         if len(buffer) < end:
             if tail > _LARGE and len(buffer) >= 8 + head:
-                self._large = _Large(json.loads(buffer[8 : 8 + head]), tail)
+                self._large = _Large(decode(bytes(buffer[8 : 8 + head])), tail)
                 self._large.take(bytes(buffer[8 + head :]))
                 buffer.clear()
             return None
         with memoryview(buffer) as view:
             text, body = bytes(view[8 : 8 + head]), bytes(view[8 + head : end])
         del buffer[:end]
-        return json.loads(text), body
+        return decode(text), body
 
     def _read(self) -> None:
         reason = "the connection was lost"

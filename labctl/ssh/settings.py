@@ -80,6 +80,10 @@ class ConnectionSettings:
     keepalive: int = 0
     folder: str | None = None
 
+    def __hash__(self) -> int:
+        """Of what differs between hosts: it is asked for with each command."""
+        return hash((self.host, self.address, self.port, self.user))
+
     @classmethod
     def from_variables(cls, host: str, variables: Mapping[str, Any]) -> ConnectionSettings:
         """From a host's variables, by Ansible's names. Raises UsageError for a value that makes no sense."""

@@ -353,7 +353,7 @@ print(node.hello["pid"], flush=True)
         )
         with process:
             process.stdin.write(packed)
-            frame = link._encode({"id": 1, "op": "run", "argv": tree(tmp_path / "pids")}).encode()
+            frame = link.encode({"id": 1, "op": "run", "argv": tree(tmp_path / "pids")}).encode()
             process.stdin.write(len(frame).to_bytes(4, "big") + bytes(4) + frame)
             pids = pids_in(tmp_path / "pids", 4)
             assert process.wait(timeout=30) == 0
