@@ -81,9 +81,7 @@ def _close(fds: List[int]) -> None:
 
 def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: List[int]) -> int:
     if cwd is None and hasattr(posix, "posix_spawn"):
-        own_path = env.get("PATH") == own_environment().get(
-            "PATH"
-        )  # then the C library looks in the same folders
+        own_path = env.get("PATH") == own_environment().get("PATH")  # then libc looks in the same folders
         try:
             return (posix.posix_spawnp if own_path else posix.posix_spawn)(
                 argv[0] if own_path else _program(argv[0], env),

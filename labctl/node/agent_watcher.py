@@ -65,7 +65,10 @@ def _sign(path: str) -> bool:
     except OSError:
         return False
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
         if not os.fstat(file.fileno()).st_nlink:
             return False
         values = json.load(file)

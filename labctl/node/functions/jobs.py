@@ -121,7 +121,10 @@ def end(folder: str, jid: str) -> None:
     except FileNotFoundError:
         return
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
         values = json.load(file)
         if "watcher" in values:
             try:
