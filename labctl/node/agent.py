@@ -33,6 +33,7 @@ from labctl.node.agent_processes import Processes, become_subreaper
 
 SILENCE = 15.0
 IDLE_THREADS = 4
+CHUNK = (256 << 10) - 1024  # bytes of a piece: with what goes before it, 8 of SSH's packets
 WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have confirmed some
 CONFIRMED = 1 << 20  # bytes the receiver confirms at once
 LARGE = 1 << 16  # bytes of a body that are read without a copy
@@ -286,8 +287,6 @@ class Agent:
             self._forget_transfer(request["id"])
 
     def _get(self, request: Header, body: bytes) -> Reply:
-        from labctl.node import agent_files
-
         transfer = self._transfers[request["id"]]
         try:
             room = WINDOW
@@ -298,7 +297,7 @@ class Agent:
                         if header.get("abort"):
                             return {}, b""
                         room += header["room"]
-                    piece = stream.read(agent_files.CHUNK)
+                    piece = stream.read(CHUNK)
                     if not piece:
                         return {}, b""
                     self.send({"id": request["id"], "piece": True}, piece)

@@ -10,6 +10,7 @@ import sys
 import time
 
 from labctl.node.agent_processes import Command, Processes
+from labctl.node.agent_spawn import text
 
 TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
@@ -52,14 +53,13 @@ def refusal(error: Exception) -> Dict[str, Any]:
         return {"error": "%s: %s" % (type(error).__name__, error), "errno": None}
     import errno
 
-    path = (
-        error.filename.decode("utf-8", "surrogateescape")
-        if isinstance(error.filename, bytes)
-        else error.filename
-    )
-    path = path if isinstance(path, str) else None
+    path = text(error.filename) if isinstance(error.filename, bytes) else error.filename
     name = errno.errorcode.get(error.errno or 0)
-    return {"error": error.strerror or str(error), "errno": name, "path": path}
+    return {
+        "error": error.strerror or str(error),
+        "errno": name,
+        "path": path if isinstance(path, str) else None,
+    }
 
 
 class Commands:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Reply = Tuple[Dict[str, Any], bytes]
 
-CHUNK = (256 << 10) - 1024  # bytes of a piece: with what goes before it, 8 of SSH's packets
 _TYPES = {
     st.S_IFREG: "file",
     st.S_IFDIR: "directory",

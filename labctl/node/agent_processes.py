@@ -13,7 +13,7 @@ import _thread
 import posix
 import time
 
-from labctl.node.agent_spawn import Child, own_environment
+from labctl.node.agent_spawn import ENVIRONMENT, Child
 
 TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Processes:
         self._calls = 0
         self._count = 0
         self._closing = False
-        self._environment = own_environment()
+        self._environment = ENVIRONMENT
         self._prefix = "%d.%d" % (posix.getpid(), time.monotonic_ns())
 
     def spawn(

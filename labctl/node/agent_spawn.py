@@ -14,15 +14,12 @@ if TYPE_CHECKING:
     from typing import Dict, List, Optional, Sequence, Tuple
 
 
-_own: Dict[str, str] = {}
+def text(data: bytes) -> str:
+    """As `os.fsdecode` has it: the agent runs with -X utf8."""
+    return data.decode("utf-8", "surrogateescape")
 
 
-def own_environment() -> Dict[str, str]:
-    """The agent's own, as it was started: decoded once, as `os.environ` has it."""
-    if not _own:
-        for name, value in posix.environ.items():
-            _own[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-    return _own
+ENVIRONMENT = {text(name): text(value) for name, value in posix.environ.items()}  # the agent's own
 
 
 class Child:
@@ -81,7 +78,7 @@ def _close(fds: List[int]) -> None:
 
 def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: List[int]) -> int:
     if cwd is None and hasattr(posix, "posix_spawn"):
-        own_path = env.get("PATH") == own_environment().get("PATH")  # then libc looks in the same folders
+        own_path = env.get("PATH") == ENVIRONMENT.get("PATH")  # then libc looks in the same folders
         try:
             return (posix.posix_spawnp if own_path else posix.posix_spawn)(
                 argv[0] if own_path else _program(argv[0], env),

@@ -262,7 +262,8 @@ def method(found: Sequence[Found]) -> Iterator[tuple[str, str]]:
         "Knee",
         (
             "The last number of processes before one more gains under 10\u202f% throughput, and under half of what growth in"
-            " proportion would give; no more is gained than was used of the processors besides. Recommended is the knee itself: beyond it processes get slower, they do not die."
+            " proportion would give; no more is gained than was used of the processors besides. Recommended is the knee"
+            " itself: beyond it processes get slower, they do not die."
         ),
     )
     yield (

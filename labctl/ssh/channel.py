@@ -28,20 +28,24 @@ class ChannelPipe:
         self._reading_errors = threading.Lock()
 
     def send(self, data: bytes, body: bytes | memoryview = b"") -> None:
-        until = time.monotonic() + STALLED
         for piece in pieces(data, body, _PIECE):
             left = piece
             while left:
-                try:
-                    sent = self._send(left)
-                except TimeoutError:  # the timeout is `recv`'s: sending and receiving share it
-                    if time.monotonic() > until:
-                        raise
-                    continue
-                if not sent:
-                    raise EOFError("the channel is closed")
-                left = left[sent:]
-                until = time.monotonic() + STALLED
+                left = left[self._send_some(left) :]
+
+    def _send_some(self, data: memoryview) -> int:
+        """As much as there is room for, but something; how much that was."""
+        until = time.monotonic() + STALLED
+        while True:
+            try:
+                sent = self._send(data)
+            except TimeoutError:  # the timeout is `recv`'s: sending and receiving share it
+                if time.monotonic() > until:
+                    raise
+                continue
+            if not sent:
+                raise EOFError("the channel is closed")
+            return sent
 
     def _send(self, data: memoryview) -> int:
         """As the channel's own `send`, but for the copies."""

@@ -17,10 +17,6 @@ from labctl.ssh.prompt import PromptSocket
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    Plain = paramiko.packet.Packetizer
-else:
-    Plain = paramiko.packet.Packetizer
-
 _BLOCK = 16  # bytes: AES's, also that of the seal at a packet's end
 _LEAST_PADDING = 4
 _MOST = 1 << 18  # bytes of a packet: as OpenSSH has it
@@ -55,7 +51,7 @@ class _Way:
         return found
 
 
-class Packets(Plain):
+class Packets(paramiko.packet.Packetizer):
     """Paramiko's packetizer; with AES-GCM over a PromptSocket the packets are its own."""
 
     def __init__(self, sock: Any) -> None:
@@ -128,8 +124,8 @@ class Packets(Plain):
             self._plain, self._sealed = bytearray(end), bytearray(end + _BLOCK)
         plain, sealed = self._plain, memoryview(self._sealed)
         _HEAD.pack_into(plain, 0, end - 4, padding)
-        plain[5 : 5 + len(head)] = head
-        plain[5 + len(head) : used] = body
+        plain[_HEAD.size : used - len(body)] = head
+        plain[used - len(body) : used] = body
         plain[used:end] = os.urandom(padding)
         sealed[:4] = plain[:4]
         with memoryview(plain) as view:

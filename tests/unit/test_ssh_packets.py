@@ -50,6 +50,14 @@ def crossed(sender, receiver, messages):
     return [bytes([kind]) + message.asbytes() for kind, message in found]
 
 
+def sealed(end, size):
+    """A packet that was not sent."""
+    packet = bytearray()
+    end.write_all = packet.extend
+    end.send_message(Message(b"\x5e" + bytes(size)))
+    return packet
+
+
 def test_paramiko_opens_what_labctl_seals(ends):
     texts = [b"\x5e" + os.urandom(size) for size in SIZES]
     assert crossed(*ends, [Message(text) for text in texts]) == texts
@@ -88,9 +96,7 @@ def test_messages_are_counted_from_the_last_beginning(ends):
 
 def test_a_packet_that_comes_in_parts_is_waited_for(ends, sockets):
     ours, theirs = ends
-    sent = bytearray()
-    theirs.write_all = sent.extend
-    theirs.send_message(Message(b"\x5e" + bytes(5000)))
+    sent = sealed(theirs, 5000)
     sockets[1].sendall(sent[:3])
     timers = [
         threading.Timer(0.15, sockets[1].sendall, [sent[3:100]]),
@@ -103,9 +109,7 @@ def test_a_packet_that_comes_in_parts_is_waited_for(ends, sockets):
 
 def test_the_end_in_a_packet_is_an_end(ends, sockets):
     ours, theirs = ends
-    sent = bytearray()
-    theirs.write_all = sent.extend
-    theirs.send_message(Message(b"\x5e" + bytes(5000)))
+    sent = sealed(theirs, 5000)
     sockets[1].sendall(sent[:2000])
     sockets[1].shutdown(socket.SHUT_WR)
     with pytest.raises(EOFError):
@@ -114,9 +118,7 @@ def test_the_end_in_a_packet_is_an_end(ends, sockets):
 
 def test_a_changed_byte_is_noticed(ends, sockets):
     ours, theirs = ends
-    sent = bytearray()
-    theirs.write_all = sent.extend
-    theirs.send_message(Message(b"\x5e" + bytes(50)))
+    sent = sealed(theirs, 50)
     sent[20] ^= 1
     sockets[1].sendall(sent)
     with pytest.raises(InvalidTag):
