@@ -4,7 +4,8 @@ Runs on the node: standard library only, Python 3.8 syntax; it and the `agent_*`
 source and need no labctl there. A frame is two big-endian 32-bit lengths, a JSON header and raw bytes.
 Requests carry an `id`; replies to it come in any order. Threads take turns at reading: whoever has read a
 frame lets the next one read and handles the frame itself, so a request meets no queue, and one that hangs
-(a dead NFS server) holds up nobody.
+(a dead NFS server) holds up nobody. Who only waits for a command waits for the next frame as well, and lets
+another read when it comes: commands that follow one another then need one thread, and no changes of threads.
 
 The agent ends when its standard input does, on a signal, or after SILENCE seconds without a byte from the
 controller, which pings more often than that (a cut cable ends nothing by itself). It then kills what it
@@ -33,14 +34,13 @@ from labctl.node.agent_processes import Processes, become_subreaper
 
 SILENCE = 15.0
 IDLE_THREADS = 4
-CHUNK = (256 << 10) - 1024  # bytes of a piece: with what goes before it, 8 of SSH's packets
-WINDOW = 4 << 20  # bytes of a transfer under way before the receiver must have confirmed some
-CONFIRMED = 1 << 20  # bytes the receiver confirms at once
 LARGE = 1 << 16  # bytes of a body that are read without a copy
 
 TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Optional, Tuple
+
+    from labctl.node.agent_transfers import Pieces
 
     Header = Dict[str, Any]
     Reply = Tuple[Header, bytes]
@@ -50,19 +50,18 @@ class Ended(BaseException):
     """The agent is to end; raised in the main thread by a signal."""
 
 
-class Transfer:
-    """What the controller sends in the middle of a request: pieces of a file, or room for more of one."""
+class Turn:
+    """A thread's turn to read from `source`: it has it until it gives it to the next."""
 
-    def __init__(self) -> None:
-        from _queue import SimpleQueue
+    def __init__(self, source: int, pass_on: Callable[[], None]) -> None:
+        self.source = source
+        self.kept = True
+        self._pass_on = pass_on
 
-        self._pieces: SimpleQueue[Reply] = SimpleQueue()
-
-    def add(self, header: Header, body: bytes) -> None:
-        self._pieces.put((header, body))
-
-    def next(self) -> Reply:
-        return self._pieces.get()
+    def give(self) -> None:
+        if self.kept:
+            self.kept = False
+            self._pass_on()
 
 
 class Agent:
@@ -72,23 +71,22 @@ class Agent:
         self._reading = _thread.allocate_lock()
         self._writing = _thread.allocate_lock()
         self._counting = _thread.allocate_lock()
-        self._idle = 0
+        self._waiting = 0  # threads, for their turn to read
         self._ending = False
         self._heard = time.monotonic()
         self._buffer = bytearray()
-        self._transfers: Dict[int, Transfer] = {}
+        self._transfers: Dict[int, Pieces] = {}  # by request, to those who handle it
         self._modules: Dict[str, Any] = {}
         self._processes = Processes()
-        commands = Commands(self._processes, self.send)
+        self._commands = commands = Commands(self._processes, self.send)
         self._operations: Dict[str, Callable[[Header, bytes], Reply]] = {
             "ping": lambda request, body: ({"time": time.time()}, b""),
-            "run": commands.run,
             "each": commands.each,
             "start": commands.start,
             "cancel": commands.cancel,
             "call": self._call,
-            "put": self._put,
-            "get": self._get,
+            "put": self._transfer,
+            "get": self._transfer,
         }
 
     # ------------------------------------------------------------ frames
@@ -151,7 +149,11 @@ class Agent:
 
     def _serve(self) -> None:
         while True:
-            with self._reading:
+            self._reading.acquire()
+            with self._counting:
+                self._waiting -= 1
+            turn = Turn(self._source, self._pass_on)
+            while turn.kept:
                 try:
                     frame = self._read_frame()
                 except (OSError, ValueError, MemoryError):  # the stream makes no sense any more
@@ -159,37 +161,43 @@ class Agent:
                 if frame is None:
                     self.end()
                     return
-                piece_of = self._transfers.get(frame[0]["id"])
-                if piece_of:  # in order, hence before anybody else may read
-                    piece_of.add(*frame)
+                pieces = self._transfers.get(frame[0]["id"])
+                if pieces is not None:  # in order, hence before anybody else may read
+                    pieces.put(frame)
                     continue
                 if "op" not in frame[0]:
                     continue  # the rest of a transfer that failed
                 if frame[0]["op"] in ("put", "get"):
-                    self._transfers[frame[0]["id"]] = Transfer()
+                    self._begin_transfer(frame[0]["id"])
+                self._handle(frame[0], frame[1], turn)
             with self._counting:
-                self._idle -= 1
-                alone = self._idle == 0
-            if alone:
-                self._add_thread()
-            self._handle(*frame)
-            with self._counting:
-                if self._idle >= IDLE_THREADS:
+                if self._waiting >= IDLE_THREADS:
                     return
-                self._idle += 1
+                self._waiting += 1
 
-    def _add_thread(self) -> None:
+    def _pass_on(self) -> None:
         with self._counting:
-            self._idle += 1
-        _thread.start_new_thread(self._serve, ())
+            nobody = self._waiting == 0
+            if nobody:
+                self._waiting = 1
+        if nobody:
+            _thread.start_new_thread(self._serve, ())
+        self._reading.release()
 
-    def _handle(self, request: Header, body: bytes) -> None:
+    def _handle(self, request: Header, body: bytes, turn: Turn) -> None:
+        if request["op"] != "run" or self._buffer:
+            turn.give()
         try:
-            operation = self._operations.get(request["op"]) or self._of_files(request["op"])
-            values, data = operation(request, body)
+            if request["op"] == "run":
+                values, data = self._commands.run(request, body, turn)
+            else:
+                operation = self._operations.get(request["op"]) or self._of_files(request["op"])
+                values, data = operation(request, body)
         except Exception as error:
             values, data = refusal(error), b""
         values["id"] = request["id"]
+        if len(data) > LARGE:
+            turn.give()
         try:
             self.send(values, data)
         except OSError:  # nobody listens any more
@@ -203,7 +211,8 @@ class Agent:
 
     def serve(self) -> None:
         """Until the connection ends. The main thread watches the clock and collects orphans."""
-        self._add_thread()
+        self._waiting = 1
+        _thread.start_new_thread(self._serve, ())
         become_subreaper()
         while True:
             time.sleep(1.0)
@@ -261,52 +270,19 @@ class Agent:
         exec(code, module.__dict__)
         return module
 
-    def _put(self, request: Header, body: bytes) -> Reply:
-        from labctl.node import agent_replace
+    def _begin_transfer(self, number: int) -> None:
+        from _queue import SimpleQueue
 
-        transfer = self._transfers[request["id"]]
-        replacement, room = None, 0
+        self._transfers[number] = SimpleQueue()
+
+    def _transfer(self, request: Header, body: bytes) -> Reply:
+        from labctl.node import agent_transfers
+
+        pieces = self._transfers[request["id"]]
         try:
-            replacement = agent_replace.Replacement(request)
-            while True:
-                header, piece = transfer.next()
-                if header.get("abort"):
-                    return {"written": False}, b""
-                replacement.write(piece)
-                if header.get("last"):
-                    break
-                room += len(piece)
-                if room >= CONFIRMED:
-                    self.send({"id": request["id"], "room": room})
-                    room = 0
-            replacement.commit()
-            return {"written": True}, b""
+            return agent_transfers.OPERATIONS[request["op"]](request, pieces, self.send)
         finally:
-            if replacement:
-                replacement.abandon()
-            self._forget_transfer(request["id"])
-
-    def _get(self, request: Header, body: bytes) -> Reply:
-        transfer = self._transfers[request["id"]]
-        try:
-            room = WINDOW
-            with open(request["path"], "rb", buffering=0) as stream:
-                while True:
-                    while room <= 0:
-                        header, _ = transfer.next()
-                        if header.get("abort"):
-                            return {}, b""
-                        room += header["room"]
-                    piece = stream.read(CHUNK)
-                    if not piece:
-                        return {}, b""
-                    self.send({"id": request["id"], "piece": True}, piece)
-                    room -= len(piece)
-        finally:
-            self._forget_transfer(request["id"])
-
-    def _forget_transfer(self, number: int) -> None:
-        self._transfers.pop(number, None)
+            del self._transfers[request["id"]]
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

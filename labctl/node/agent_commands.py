@@ -16,9 +16,12 @@ TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple
 
+    from labctl.node.agent import Turn
+
     Send = Callable[[Dict[str, Any], bytes], None]
 
 KEPT = 1 << 20  # bytes of output held back on the node before they are sent on
+SHORT = 0.02  # seconds a command may take before its end is watched for apart from that of its output
 HELD_OPEN = 0.1  # seconds to wait for more output once the command has ended but its pipes are open
 PROGRAM = (
     "import sys\nsys.argv[:] = sys.argv[1:]\nexec(compile(sys.stdin.buffer.read(), sys.argv[0], 'exec'))"
@@ -33,6 +36,11 @@ def unnecessary(request: Dict[str, Any]) -> Optional[str]:
     if removes and not _matches(removes):
         return "%s does not exist" % removes
     return None
+
+
+_KEEP_TURN = frozenset(
+    ("id", "op", "argv", "timeout")
+)  # with anything else it may hang before the command runs
 
 
 def _matches(pattern: str) -> bool:
@@ -71,13 +79,18 @@ class Commands:
         self._by_request: Dict[int, Command] = {}
         self._series: Dict[int, bool] = {}  # of commands, by request: whether it is to go on
 
-    def run(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
+    def run(
+        self, request: Dict[str, Any], body: bytes, turn: Optional[Turn] = None
+    ) -> Tuple[Dict[str, Any], bytes]:
+        """`turn` is given away before anything that may take long without a look at what comes meanwhile."""
+        if turn and (body or not _KEEP_TURN.issuperset(request)):
+            turn.give()
         reason = unnecessary(request)
         now = time.time()
         if reason:
             return {"rc": 0, "start": now, "end": now, "skipped": reason, "split": 0}, b""
         command = self._processes.spawn(request["argv"], request.get("env"), request.get("cwd"), bool(body))
-        return self._finish(command, request, body, now)
+        return self._finish(command, request, body, now, turn)
 
     def each(self, request: Dict[str, Any], body: bytes) -> Tuple[Dict[str, Any], bytes]:
         """One command after the other; what comes of each is sent as it ends."""
@@ -125,10 +138,15 @@ class Commands:
         return {"found": command is not None}, b""
 
     def _finish(
-        self, command: Command, request: Dict[str, Any], body: bytes, start: float
+        self,
+        command: Command,
+        request: Dict[str, Any],
+        body: bytes,
+        start: float,
+        turn: Optional[Turn] = None,
     ) -> Tuple[Dict[str, Any], bytes]:
         self._by_request[request["id"]] = command
-        pump = Pump(command, body, request, self._send)
+        pump = Pump(command, body, request, self._send, turn)
         try:
             timed_out = pump.work(request.get("timeout"))
             rc = pump.status()
@@ -145,7 +163,9 @@ class Pump:
     """Moves the bytes of one command until it ends. Output goes out at once when the request says
     `stream`, else it is kept and goes out with the result."""
 
-    def __init__(self, command: Command, stdin: bytes, request: Dict[str, Any], send: Send) -> None:
+    def __init__(
+        self, command: Command, stdin: bytes, request: Dict[str, Any], send: Send, turn: Optional[Turn] = None
+    ) -> None:
         self._command = command
         self._child = command.child
         self._stdin = memoryview(stdin)
@@ -157,16 +177,14 @@ class Pump:
         self._poll = select.poll()
         self._streams: Dict[int, int] = {}
         self._pidfd = -1
+        self._pause = SHORT  # seconds until the next look at the command
         for number, fd in enumerate(self._child.streams):
             if fd >= 0:
                 self._streams[fd] = number
                 self._poll.register(fd, select.POLLIN if number else select.POLLOUT)
-        if hasattr(posix, "pidfd_open"):
-            try:
-                self._pidfd = posix.pidfd_open(command.pid)
-                self._poll.register(self._pidfd, select.POLLIN)
-            except OSError:  # a kernel before 5.3: look every now and then
-                pass
+        self._turn = turn if turn and turn.kept else None
+        if self._turn:
+            self._poll.register(self._turn.source, select.POLLIN)
 
     def work(self, timeout: Optional[float]) -> bool:
         """Until the command has ended and its output is read. True when `timeout` seconds were not enough."""
@@ -174,7 +192,7 @@ class Pump:
         timed_out = False
         give_up: Optional[float] = None
         while self._reading():
-            wait = 0.05 if self._pidfd < 0 else 3600.0
+            wait = self._pause
             for limit in (until, give_up):
                 if limit is not None:
                     wait = min(wait, limit - time.monotonic())
@@ -182,17 +200,39 @@ class Pump:
             now = time.monotonic()
             if until is not None and now >= until:
                 timed_out, until = True, None
+                self._give_turn()
                 self._command.end()
                 give_up = time.monotonic() + HELD_OPEN
                 continue
             for fd, _ in events:
                 if fd in self._streams:
                     self._move(fd)
+                elif self._turn and fd == self._turn.source:
+                    self._give_turn()
             if give_up is None and self._has_ended():
                 give_up = now + HELD_OPEN  # whoever it left behind may hold the pipes for ever
             elif give_up is not None and now >= give_up:
                 break
+            elif self._pause == SHORT and not (events and self._streams):
+                self._watch()
         return timed_out
+
+    def _watch(self) -> None:
+        """Wait for the command's end as well: it takes its time, or has closed its output."""
+        self._pause = 0.05
+        if hasattr(posix, "pidfd_open"):
+            try:
+                self._pidfd = posix.pidfd_open(self._command.pid)
+                self._poll.register(self._pidfd, select.POLLIN)
+                self._pause = 3600.0
+            except OSError:  # a kernel before 5.3, or it has ended
+                pass
+
+    def _give_turn(self) -> None:
+        if self._turn:
+            self._poll.unregister(self._turn.source)
+            self._turn.give()
+            self._turn = None
 
     def _reading(self) -> bool:
         return any(number for number in self._streams.values()) or not self._has_ended()
@@ -226,6 +266,7 @@ class Pump:
         self._size += len(data)
         if self._stream or self._size > KEPT:
             self._stream = self._stream or self._size > KEPT
+            self._give_turn()
             self._flush()
 
     def _flush(self) -> None:

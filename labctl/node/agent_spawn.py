@@ -21,6 +21,15 @@ def text(data: bytes) -> str:
 
 ENVIRONMENT = {text(name): text(value) for name, value in posix.environ.items()}  # the agent's own
 
+# A command starts with all signals at their default but those this agent was started to ignore, which Python itself does
+# with two. Those that are named cost the C library one call for each command instead of two.
+_PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)
+_DEFAULT = [
+    number
+    for number in signal.valid_signals()
+    if number in _PYTHONS or signal.getsignal(number) != signal.SIG_IGN
+]
+
 
 class Child:
     """A process that leads a session of its own, and this end of its standard streams (-1: none)."""
@@ -63,16 +72,17 @@ class Child:
 
 def _ends(number: int, has_stdin: bool) -> Tuple[int, int]:
     if number == 0 and not has_stdin:
-        return -1, posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
+        return -1, 0  # the agent's own, which is /dev/null
     reading, writing = posix.pipe()
-    ours, its = (writing, reading) if number == 0 else (reading, writing)
-    posix.set_blocking(ours, False)
-    return ours, its
+    if number:
+        return reading, writing  # read from only where something is there: it need not be told not to wait
+    posix.set_blocking(writing, False)
+    return writing, reading
 
 
 def _close(fds: List[int]) -> None:
     for fd in fds:
-        if fd >= 0:
+        if fd > 0:
             posix.close(fd)
 
 
@@ -87,7 +97,7 @@ def _spawn(argv: List[str], env: Dict[str, str], cwd: Optional[str], streams: Li
                 file_actions=[(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)],
                 setsid=True,
                 setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # Python ignores these two
+                setsigdef=_DEFAULT,
             )
         except NotImplementedError:
             pass

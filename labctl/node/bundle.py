@@ -21,7 +21,7 @@ _MODULES = (
     "agent_commands",
     "agent",
 )
-_LATER = ("agent_replace", "agent_files")  # are loaded when the first file is asked for
+_LATER = ("agent_replace", "agent_files", "agent_transfers")  # are loaded when the first file is asked for
 
 MAGIC = b"\0labctl-agent-1\0"
 TOO_OLD = "labctl: this Python is too old: "

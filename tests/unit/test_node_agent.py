@@ -15,6 +15,7 @@ import pytest
 import labctl
 from labctl.errors import ConnectionLost, NodeError, TaskTimeout
 from labctl.node import bundle, link
+from labctl.node.asked import Asked
 from labctl.node.client import AgentNode
 from labctl.node.pipes import ProcessPipe
 
@@ -56,6 +57,15 @@ def gone_within(seconds: float, pids: list[int]) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def threads_of(node: AgentNode) -> int:
+    return len(os.listdir(f"/proc/{node.hello['pid']}/task"))
+
+
+def children_of(node: AgentNode) -> str:
+    folder = Path(f"/proc/{node.hello['pid']}/task")
+    return "".join((each / "children").read_text() for each in folder.iterdir())
 
 
 def pids_in(path: Path, count: int) -> list[int]:
@@ -163,6 +173,43 @@ class TestRun:
     def test_signals_are_as_usual(self, node):
         """Python ignores SIGPIPE; its children must not."""
         assert node.run(["/bin/sh", "-c", "yes | head -1; kill -PIPE $$"]).rc == -13
+
+    def test_a_signal_the_agent_was_started_to_ignore_stays_ignored(self):
+        argv = ["sh", "-c", "trap '' USR1; exec \"$@\"", "sh", *bundle.stub_argv(sys.executable)]
+        node = AgentNode("here", ProcessPipe(argv))
+        ignored = node.run(["sed", "-n", "s/^SigIgn:[[:space:]]*//p", "/proc/self/status"]).stdout
+        node.close()
+        assert int(ignored, 16) & 0x7FFFFFFF == 1 << (
+            signal.SIGUSR1 - 1
+        )  # glibc ignores 32 and 33 for itself
+
+    def test_closed_output_is_not_the_end(self, node):
+        done = node.run(["sh", "-c", "exec >&- 2>&-; sleep 0.2; exit 3"])
+        assert done.rc == 3
+        assert done.end - done.start >= 0.2
+
+    def test_one_after_another_need_one_thread_to_read_and_wait(self, node):
+        for _ in range(20):
+            node.run(["true"])
+        assert threads_of(node) == 2  # the main one watches the clock
+
+    def test_what_comes_meanwhile_is_answered(self, node):
+        asked = node.ask(Asked(["sleep", "30"], timeout=20))
+        assert node.run(["echo", "here"]).stdout == b"here\n"
+        assert threads_of(node) > 2
+        asked.forget()  # asks the agent to end it
+        until = time.monotonic() + 10
+        while children_of(node) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not children_of(node)
+
+    def test_what_comes_with_it_is_answered(self, node, tmp_path):
+        go = tmp_path / "go"
+        waiting = [node.ask(Asked(["sh", "-c", f"until [ -e {go} ]; do sleep 0.02; done"])) for _ in range(3)]
+        node.run(["touch", str(go)])
+        for asked in waiting:
+            asked.wait()
+            assert asked.completed().rc == 0
 
     def test_output_comes_while_it_runs(self, node, tmp_path):
         seen, gate = [], tmp_path / "gate"
