@@ -49,6 +49,6 @@ WORKLOADS = [
     Commands("a1", 1),
     Commands("a10", 10, Rounds(ansible=3)),
     Commands("a50", 50, Rounds(ansible=1, mitogen=2)),
-    Commands("a200", 200, Rounds(ansible=1, mitogen=1, pyinfra=2)),
+    Commands("a200", 200, Rounds(ansible=1, mitogen=1)),
     Commands("g", 10, Rounds(ansible=2, mitogen=3), delayed=True),
 ]
