@@ -115,9 +115,10 @@ def run(
     if ctx.job is not None:
         ctx.job.command, ctx.job.strip = command, strip
     text = command if isinstance(command, str) else " ".join(map(str, command))
-    reason = f"'{_short(text)}' is not run in a dry run"
+    short = _short(text)
+    change = Change(f"run {short}", start, unknown=f"'{short}' is not run in a dry run")
     try:
-        done: Completed | None = yield Change(f"run {_short(text)}", start, unknown=reason)
+        done: Completed | None = yield change
     except NodeError as error:
         return _not_started(error, command, chdir)
     if done is None:

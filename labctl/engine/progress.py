@@ -34,6 +34,7 @@ _OF_THE_RUN = frozenset({"add_host", "group_by", "include_vars", "set_stats", "m
 _SAID = ("ignore_errors", "ignore_unreachable", "notify", "target", "included")
 _NEEDED = ("facts", "variables", "elsewhere")
 _OUT = (Status.FAILED, Status.UNREACHABLE)
+_PLAIN = (Status.OK, Status.CHANGED, Status.SKIPPED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,9 +166,9 @@ class Progress:
         host = self._hosts.get(ended.begun.host)
         if host is None:
             host = self._hosts[ended.begun.host] = self._encode(ended.begun.host)
-        return (
-            f'{head}"host": {host}, "turn": {ended.begun.turn}, "outcome": {{"status": "{ended.status}"}}}}\n'
-        )
+        changed = ', "changed": true' if ended.status is Status.CHANGED else ""
+        outcome = f'{{"status": "{ended.status}"{changed}}}'
+        return f'{head}"host": {host}, "turn": {ended.begun.turn}, "outcome": {outcome}}}\n'
 
     def _line(self, head: str, task: Task, ended: Ended) -> str:
         begun, stopped = ended.begun, ended.status in _OUT
@@ -199,8 +200,8 @@ def _is_usual(ended: Ended) -> bool:
     """Whether its status says all there is to say of it."""
     outcome, status = ended.outcome, ended.status
     return not (
-        (status is not Status.OK and status is not Status.SKIPPED)
-        or outcome.result.values.get("changed")
+        status not in _PLAIN
+        or outcome.result.changed is not (status is Status.CHANGED)
         or outcome.ignore_errors
         or outcome.ignore_unreachable
         or outcome.notify

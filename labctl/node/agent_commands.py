@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     Send = Callable[[Dict[str, Any], bytes], None]
 
 KEPT = 1 << 20  # bytes of output held back on the node before they are sent on
+LITTLE = 4096  # bytes of output that are sent without a wait, unless the controller is gone
 SHORT = 0.02  # seconds a command may take before its end is watched for apart from that of its output
 HELD_OPEN = 0.1  # seconds to wait for more output once the command has ended but its pipes are open
+# What a command may be asked for with that can be started at once; looking at a folder first may hang.
+_DIRECT = frozenset(("id", "op", "argv", "timeout", "stream"))
 PROGRAM = (
     "import sys\nsys.argv[:] = sys.argv[1:]\nexec(compile(sys.stdin.buffer.read(), sys.argv[0], 'exec'))"
 )
@@ -36,11 +39,6 @@ def unnecessary(request: Dict[str, Any]) -> Optional[str]:
     if removes and not _matches(removes):
         return "%s does not exist" % removes
     return None
-
-
-_KEEP_TURN = frozenset(
-    ("id", "op", "argv", "timeout")
-)  # with anything else it may hang before the command runs
 
 
 def _matches(pattern: str) -> bool:
@@ -83,7 +81,7 @@ class Commands:
         self, request: Dict[str, Any], body: bytes, turn: Optional[Turn] = None
     ) -> Tuple[Dict[str, Any], bytes]:
         """`turn` is given away before anything that may take long without a look at what comes meanwhile."""
-        if turn and (body or not _KEEP_TURN.issuperset(request)):
+        if turn and (body or not _DIRECT.issuperset(request)):
             turn.give()
         reason = unnecessary(request)
         now = time.time()
@@ -215,6 +213,11 @@ class Pump:
                 break
             elif self._pause == SHORT and not (events and self._streams):
                 self._watch()
+            if self._size > KEPT:
+                self._stream = True
+                self._flush()
+            elif self._stream and self._size and give_up is None:  # the last goes with the result
+                self._flush()
         return timed_out
 
     def _watch(self) -> None:
@@ -264,12 +267,10 @@ class Pump:
             return
         self._kept[number].append(data)
         self._size += len(data)
-        if self._stream or self._size > KEPT:
-            self._stream = self._stream or self._size > KEPT
-            self._give_turn()
-            self._flush()
 
     def _flush(self) -> None:
+        if self._size > LITTLE:
+            self._give_turn()
         for number in (1, 2):
             data = self.take(number)
             if data:

@@ -79,7 +79,7 @@ class Scope(Source, Mapping[str, Any]):
         """Those of these variables that there are, in the order of their names."""
         found: dict[str, Any] = {}
         for layer in self._layers:
-            if not names.isdisjoint(layer):
+            if not layer.keys().isdisjoint(names):  # goes through the smaller of the two
                 found |= {name: layer[name] for name in layer.keys() & names}
         return {name: value.read() if type(value := found[name]) is Late else value for name in sorted(found)}
 

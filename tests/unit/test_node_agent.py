@@ -193,6 +193,14 @@ class TestRun:
             node.run(["true"])
         assert threads_of(node) == 2  # the main one watches the clock
 
+    def test_what_it_says_comes_with_its_end_where_both_are_there(self, node, pipe):
+        pieces = []
+        asked = node.ask(Asked(["echo", "said"], output=lambda stream, text: pieces.append((stream, text))))
+        asked.wait()
+        assert asked.completed().stdout == b"said\n"
+        assert pieces == [("stdout", "said\n")]
+        assert threads_of(node) == 2
+
     def test_what_comes_meanwhile_is_answered(self, node):
         asked = node.ask(Asked(["sleep", "30"], timeout=20))
         assert node.run(["echo", "here"]).stdout == b"here\n"
