@@ -24,6 +24,7 @@ from labctl.engine.state import HostState, Step
 from labctl.engine.task import HostTask
 from labctl.errors import Interrupted, LabctlError
 from labctl.events import Event, Kind
+from labctl.node.duty import DUTY
 from labctl.variables import Waits
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class _Round:
         self._run = flow.run
         self._turn = batch.Turn(flow.scopes, step, hosts[0])
         self._judged = batch.judged(step.task)
-        self._heard: SimpleQueue[int | None] = SimpleQueue()  # its `put` may be called from a signal handler
+        self._heard: SimpleQueue[int | None] = SimpleQueue()
         self._waiting: dict[int, tuple[float, driver.Pending, RunContext]] = {}
         self._apart: dict[int, Outcome | BaseException | None] = {}
         self._settled = False
@@ -65,8 +66,9 @@ class _Round:
         self._ended: list[tuple[HostState, Begun, Outcome]] = []
 
     def run(self, most: int) -> None:
-        self._run.stop.wake = partial(self._heard.put, None)
+        self._run.stop.wake = partial(self._hear, None)
         following, count = 0, len(self._hosts)
+        self._reads = DUTY.claim()
         try:
             while following < count or self._waiting or self._apart:
                 self._run.stop.check()
@@ -76,7 +78,14 @@ class _Round:
                 elif (index := self._next()) is not None:
                     self._take(index)
         finally:
+            if self._reads:
+                DUTY.release()
             self._tell()
+
+    def _hear(self, index: int | None) -> None:
+        """May be called in any thread, and from a signal handler."""
+        self._heard.put(index)
+        DUTY.heard()
 
     def _ask(self, index: int) -> None:
         host, began = self._hosts[index], time.monotonic()
@@ -91,7 +100,7 @@ class _Round:
                 if agent is None:
                     self._leave(index)
                     return
-                heard = partial(self._heard.put, index)
+                heard = partial(self._hear, index)
                 context.reach_by(PendingNode(context, partial(agent.ask, heard=heard), _SMALL))
                 result = driver.execute(self._turn.task_type, args, context)
         except driver.Pending as pending:
@@ -115,7 +124,7 @@ class _Round:
                 self._apart[index] = job()
             except BaseException as error:
                 self._apart[index] = error
-            self._heard.put(index)
+            self._hear(index)
 
         self._apart[index] = None
         self._run.pool.begin(work)
@@ -132,7 +141,10 @@ class _Round:
         tick = TICK
         while True:
             try:
-                return self._heard.get(timeout=tick)
+                if not self._reads:
+                    return self._heard.get(timeout=tick)
+                DUTY.read_for(self._heard, tick)
+                return self._heard.get_nowait()
             except Empty:
                 self._run.settle()
                 tick = LONGEST_TICK

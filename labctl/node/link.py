@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from labctl.errors import ConnectionLost, TaskTimeout
 from labctl.node.agent_json import decode, encode
 from labctl.node.bundle import MAGIC, bundle
+from labctl.node.duty import DUTY
 
 Header = dict[str, Any]
 Frame = tuple[Header, bytes]
@@ -87,10 +88,7 @@ class Exchange:
         """The next frame for this request. `limit`: a point of the monotonic clock. Raises TaskTimeout,
         ConnectionLost."""
         try:
-            if limit is None:
-                frame = self._frames.get()
-            else:
-                frame = self._frames.get(timeout=max(0.0, limit - time.monotonic()))
+            frame = self._wait(limit) if self._frames.empty() else self._frames.get()
         except queue.Empty:
             self.cancel()
             raise TaskTimeout(f"{self._link.host}: no answer to '{self._what}' in time") from None
@@ -98,6 +96,10 @@ class Exchange:
             self.add(None)
             raise self._link.lost()
         return frame
+
+    def _wait(self, limit: float | None) -> Frame | None:
+        with DUTY.waited_for():
+            return self._frames.get(timeout=None if limit is None else max(0.0, limit - time.monotonic()))
 
     def cancel(self) -> None:
         """Nobody waits for it any more: end what it runs on the node, forget its replies."""
@@ -319,5 +321,6 @@ class Link:
     def close(self, patience: float = 5.0) -> None:
         self.finish()
         if threading.current_thread() is not self._reader:
-            self._reader.join(patience)
+            with DUTY.waited_for():
+                self._reader.join(patience)
         self._end("the connection was closed")

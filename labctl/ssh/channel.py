@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from labctl.node.link import pieces
+from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.packets import Data
 from labctl.ssh.tap import Tap
@@ -60,6 +61,9 @@ class ChannelPipe:
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         self._tap.listen(heard)
+        transport: Any = self._channel.transport
+        if isinstance(transport, Transport):
+            transport.share()
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         self._read_errors()

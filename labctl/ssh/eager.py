@@ -1,10 +1,13 @@
-"""An SSH transport that authenticates in one round trip less than paramiko's."""
+"""An SSH transport that authenticates in one round trip less than paramiko's, and whose connection others may read."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from labctl.ssh.libraries import paramiko
+from labctl.ssh.shared import Shared
 
 
 class Transport(paramiko.Transport):
@@ -20,6 +23,28 @@ class Transport(paramiko.Transport):
         handler = self.auth_handler = _Eager(self)
         handler.auth_publickey(username, key, done)
         return [] if event else handler.wait_for_response(done)
+
+    # What an agent says may be read by whoever waits for it, as long as its channel is the only one.
+
+    def share(self) -> None:
+        packets: Any = self.packetizer
+        if isinstance(packets, Shared):
+            packets.share(self)
+
+    def aside(self, work: Callable[[], None]) -> None:
+        """Do it in this transport's own thread, if the one that calls may be another."""
+        packets: Any = self.packetizer
+        if isinstance(packets, Shared):
+            packets.aside(work)
+        else:
+            work()
+
+    def open_channel(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
+        packets: Any = self.packetizer
+        if not isinstance(packets, Shared):
+            return super().open_channel(*args, **kwargs)
+        with packets.unshared():
+            return super().open_channel(*args, **kwargs)
 
 
 class _Eager(paramiko.auth_handler.AuthHandler):

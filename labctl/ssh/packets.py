@@ -51,6 +51,10 @@ class _Way:
         return found
 
 
+def _sensible(size: int) -> bool:
+    return size % _BLOCK == 0 and _BLOCK <= size <= _MOST
+
+
 class Packets(paramiko.packet.Packetizer):
     """Paramiko's packetizer; with AES-GCM over a PromptSocket the packets are its own."""
 
@@ -95,6 +99,16 @@ class Packets(paramiko.packet.Packetizer):
         way.bytes += size
         if (way.bytes >= self.REKEY_BYTES or way.packets >= self.REKEY_PACKETS) and not self.need_rekey():
             self._trigger_rekey()  # type: ignore[attr-defined]
+
+    def is_there(self) -> int:
+        """0 if a whole packet has been read ahead, or nonsense, else how many bytes of it as far as is known. With AES-GCM
+        only."""
+        head = self._sock.held(4)
+        if head is None:
+            return 4
+        size = int.from_bytes(head, "big")
+        whole = 4 + size + _BLOCK
+        return 0 if not _sensible(size) or self._sock.held(whole) is not None else whole
 
     # ------------------------------------------------------------ sending
 
@@ -151,7 +165,7 @@ class Packets(paramiko.packet.Packetizer):
         except TimeoutError:
             length = self.read_all(4, check_rekey=True)
         size = int.from_bytes(length, "big")
-        if size % _BLOCK or not _BLOCK <= size <= _MOST:
+        if not _sensible(size):
             raise paramiko.SSHException(f"a packet of {size} bytes makes no sense")
         sealed = self._rest(size + _BLOCK)
         opened: bytes | memoryview

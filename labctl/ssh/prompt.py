@@ -40,7 +40,16 @@ class PromptSocket(socket.socket):
         at, self._at = self._at, self._at + size
         return self._ahead[at : self._at]
 
-    def _fill(self, size: int) -> int:
+    def held(self, size: int) -> memoryview | None:
+        """That many bytes in a row which have been read and nobody has taken, if they are there."""
+        return self._ahead[self._at : self._at + size] if self._end - self._at >= size else None
+
+    def fill(self, size: int) -> None:
+        """Read what is there, without a wait, so that `size` bytes have room in a row. Raises EOFError, TimeoutError."""
+        if not self._fill(size, socket.MSG_DONTWAIT):
+            raise EOFError
+
+    def _fill(self, size: int, flags: int = 0) -> int:
         """Read once, so that in the end `size` bytes are in a row; how many came, 0 at the end."""
         held = self._end - self._at
         if self._at + size > len(self._ahead) or not held:
@@ -52,7 +61,7 @@ class PromptSocket(socket.socket):
             self._ahead[:held] = before
             self._at, self._end = 0, held
         try:
-            count = self.recv_into(self._ahead[self._end :])
+            count = self.recv_into(self._ahead[self._end :], 0, flags)
         except BlockingIOError:
             raise TimeoutError from None
         if count and hasattr(socket, "TCP_QUICKACK"):

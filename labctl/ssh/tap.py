@@ -42,8 +42,10 @@ class Tap(Buffer):
                 super().feed(data)
                 return
             self._owed += len(data)
+            due = self._owed > self._channel.in_window_threshold
         heard(data)
-        self.make_room()
+        if due:  # sending may have to wait
+            self._channel.transport.aside(self.make_room)
 
     def make_room(self) -> None:
         """Tell the other end how much more it may send. While keys are exchanged nothing may be told: the next call

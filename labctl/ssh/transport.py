@@ -20,9 +20,9 @@ from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys, knock
 from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import fabric, paramiko
-from labctl.ssh.packets import Packets
 from labctl.ssh.prompt import PromptSocket
 from labctl.ssh.settings import ConnectionSettings
+from labctl.ssh.shared import Shared
 from labctl.ssh.tap import Tap
 
 KEEPALIVE = 5  # seconds
@@ -63,7 +63,7 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         timeout = sock.gettimeout()
         sock = PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
-    transport = Transport(sock, packetizer_class=Packets, **kwargs)
+    transport = Transport(sock, packetizer_class=Shared, **kwargs)
     if isinstance(sock, PromptSocket):
         sock.settimeout(_LOOK_UP)
     options = transport.get_security_options()

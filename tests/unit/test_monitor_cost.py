@@ -1,38 +1,30 @@
-"""What a run says of the controller's own processes."""
+"""What a run says of the controller's own processes. In processes of their own: a test run has children of its own."""
 
 import subprocess
-import time
+import sys
 
 import pytest
 
+SCRIPT = """
+import os, signal, subprocess, sys, time
 from labctl.monitor import CostMeter, cost
+cost._INTERVAL = 0.01
+meter, wanted = CostMeter(), int(sys.argv[1])
+shell = subprocess.Popen(["sh", "-c", "sleep 30 & echo; wait"], stdout=subprocess.PIPE, process_group=0) if wanted else None
+if shell:
+    shell.stdout.readline()
+until = time.monotonic() + 10
+while meter.report()["peak_children"] != wanted and time.monotonic() < until:
+    time.sleep(0.01)
+print(meter.report()["peak_children"])
+if shell:
+    os.killpg(shell.pid, signal.SIGKILL)
+"""
 
 
-@pytest.fixture
-def meter(monkeypatch):
-    monkeypatch.setattr(cost, "_INTERVAL", 0.01)
-    meter = CostMeter()
-    yield meter
-    meter.close()
-
-
-def seen(meter: CostMeter, number: int) -> bool:
-    until = time.monotonic() + 10
-    while meter.report()["peak_children"] != number and time.monotonic() < until:
-        time.sleep(0.01)
-    return meter.report()["peak_children"] == number
-
-
-def test_children_and_theirs_are_counted(meter):
-    with subprocess.Popen(
-        ["sh", "-c", "sleep 30 & echo; wait"], stdout=subprocess.PIPE, process_group=0
-    ) as shell:
-        shell.stdout.readline()
-        try:
-            assert seen(meter, 2)
-        finally:
-            subprocess.run(["pkill", "-g", str(shell.pid)], check=True)
-
-
-def test_without_children_there_is_nothing_to_count(meter):
-    assert seen(meter, 0)
+@pytest.mark.parametrize("wanted", [0, 2])
+def test_children_and_theirs_are_counted(wanted):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SCRIPT, str(wanted)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"{wanted}\n", "")

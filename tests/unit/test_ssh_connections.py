@@ -3,6 +3,7 @@ it can fail. Runs as root: sshd must be able to become the users it lets in."""
 
 import os
 import pwd
+import queue
 import shutil
 import signal
 import socket
@@ -26,7 +27,9 @@ from labctl.errors import (
     Unreachable,
 )
 from labctl.node import link
+from labctl.node.asked import Asked
 from labctl.node.client import AgentNode
+from labctl.node.duty import DUTY
 from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
 from tests.packages import need
 
@@ -607,3 +610,99 @@ def test_what_kept_a_host_from_being_prepared_is_raised_once(sshd, connections, 
         with pytest.raises(Unreachable, match="refuses the connection"):
             connections.node(nobody)
         assert len(opened) == attempts
+
+
+class TestWhoReads:
+    """An agent's answers are read by whoever waits for them, while nothing else goes over its connection."""
+
+    @pytest.fixture
+    def node(self, sshd):
+        connections = Connections()
+        yield connections.node(sshd.settings(), None)
+        connections.close()
+
+    @staticmethod
+    def packets(node):
+        return node._link._pipe._channel.transport.packetizer
+
+    def stands_aside(self, node) -> bool:
+        node.run(["true"])  # the first is read by the thread that has waited for it since it listens
+        until = time.monotonic() + 10
+        while not self.packets(node)._aside and time.monotonic() < until:
+            time.sleep(0.005)
+        return self.packets(node)._aside
+
+    def test_whoever_has_claimed_it_does(self, node):
+        assert self.stands_aside(node)
+        seen, heard = [], queue.SimpleQueue()
+
+        def hear():
+            seen.append(threading.current_thread())
+            heard.put(None)
+            DUTY.heard()
+
+        assert DUTY.claim()
+        try:
+            for _ in range(20):
+                asked = node.ask(Asked(["echo", "x"]), heard=hear)
+                DUTY.read_for(heard, 10)
+                heard.get_nowait()
+                asked.wait()
+                assert asked.completed().stdout == b"x\n"
+        finally:
+            DUTY.release()
+        assert set(seen) == {threading.current_thread()}
+
+    def test_much_both_ways(self, node):
+        """More than a channel's window, which is made larger by the connection's own thread."""
+        assert self.stands_aside(node)
+        data = os.urandom(6 << 20)
+        assert node.run(["cat"], stdin=data, timeout=60).stdout == data
+
+    def test_another_channel_is_read_by_the_connections_own_thread(self, node, sshd):
+        assert self.stands_aside(node)
+        transport = node._link._pipe._channel.transport
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(node.run, ["echo", str(n)]) for n in range(20)]
+            for _ in range(5):
+                channel = transport.open_session(timeout=10)
+                channel.exec_command("head -c 3000000 /dev/zero; sleep 0.05")
+                assert sum(map(len, iter(lambda channel=channel: channel.recv(65536), b""))) == 3_000_000
+                channel.close()
+        assert [one.result().stdout for one in answers] == [b"%d\n" % n for n in range(20)]
+        del channel
+        assert self.stands_aside(node)
+
+    def test_new_keys(self, node):
+        assert self.stands_aside(node)
+        for _ in range(3):
+            node._link._pipe._channel.transport.renegotiate_keys()
+            assert node.run(["echo", "x"]).stdout == b"x\n"
+        assert self.stands_aside(node)
+
+    def test_new_keys_when_it_is_time(self, node):
+        assert self.stands_aside(node)
+        packets = self.packets(node)
+        key = packets._in
+        packets._trigger_rekey()
+        until = time.monotonic() + 10
+        while packets._in is key and time.monotonic() < until:
+            time.sleep(0.01)
+        assert packets._in is not key
+        assert node.run(["echo", "x"]).stdout == b"x\n"
+
+    def test_its_end_is_heard_of(self, node):
+        assert self.stands_aside(node)
+        began = time.monotonic()
+        with pytest.raises(ConnectionLost):
+            node.run(["sh", "-c", "kill -KILL $PPID; sleep 10"])
+        assert time.monotonic() - began < 5
+        assert not node.alive
+
+    def test_closing_waits_for_nothing(self, node):
+        assert self.stands_aside(node)
+        began = time.monotonic()
+        node._link._pipe._channel.transport.close()
+        assert time.monotonic() - began < 0.9
+        with pytest.raises(ConnectionLost):
+            node.run(["true"])

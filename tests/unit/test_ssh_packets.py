@@ -142,3 +142,28 @@ def test_new_keys_are_due_after_so_many_bytes(ends, way):
     assert ours.need_rekey()
     with pytest.raises(NeedRekeyException):
         ours.read_message()
+
+
+def test_whether_a_packet_is_there(ends):
+    ours, theirs = ends
+    packet = bytes(sealed(theirs, 5_000))
+    far = theirs._Packetizer__socket
+    sock = ours._sock
+    assert ours.is_there() == 4
+    far.sendall(packet[:3])
+    sock.fill(ours.is_there())
+    assert ours.is_there() == 4
+    far.sendall(packet[3:100])
+    sock.fill(ours.is_there())
+    assert ours.is_there() == len(packet)
+    far.sendall(packet[100:])
+    while size := ours.is_there():
+        sock.fill(size)
+    assert ours.read_message()[1].asbytes()[:-1] == bytes(4_999)
+    with pytest.raises(TimeoutError):
+        sock.fill(ours.is_there())
+    far.sendall(b"\xff" * 4)
+    sock.fill(4)
+    assert ours.is_there() == 0
+    with pytest.raises(SSHException, match="makes no sense"):
+        ours.read_message()
