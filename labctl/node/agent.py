@@ -9,7 +9,7 @@ another read when it comes: commands that follow one another then need one threa
 
 The agent ends when its standard input does, on a signal, or after SILENCE seconds without a byte from the
 controller, which pings more often than that (a cut cable ends nothing by itself). It then kills what it
-still runs; see agent_processes for what that is.
+still runs; see agent_ending for what that is.
 
 Its start is a good part of a short run's CPU, so it imports what is written in C: `_thread` and `_signal` instead of
 `threading` and `signal` (6 ms each), `posix` instead of `os` (2 ms), and what files need when the first is asked for.
@@ -30,7 +30,7 @@ import zlib
 
 from labctl.node.agent_commands import Commands, refusal
 from labctl.node.agent_json import decode, encode
-from labctl.node.agent_processes import Processes, become_subreaper
+from labctl.node.agent_processes import Processes
 
 SILENCE = 15.0
 IDLE_THREADS = 4
@@ -210,13 +210,11 @@ class Agent:
         return self._operations[name]
 
     def serve(self) -> None:
-        """Until the connection ends. The main thread watches the clock and collects orphans."""
+        """Until the connection ends. The main thread watches the clock."""
         self._waiting = 1
         _thread.start_new_thread(self._serve, ())
-        become_subreaper()
         while True:
-            time.sleep(1.0)
-            self._processes.reap()
+            time.sleep(max(1.0, SILENCE - (time.monotonic() - self._heard)))
             if time.monotonic() - self._heard > SILENCE and not select.select([self._source], [], [], 0)[0]:
                 return
 
@@ -225,7 +223,10 @@ class Agent:
         try:
             if "labctl.node.agent_replace" in sys.modules:
                 sys.modules["labctl.node.agent_replace"].abandon_all()
-            self._processes.kill_all()
+            if self._processes.close():
+                from labctl.node.agent_ending import end_all
+
+                end_all(self._processes)
         finally:
             posix._exit(0)  # noqa: SLF001
 

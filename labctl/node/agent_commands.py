@@ -122,6 +122,8 @@ class Commands:
             self._series[request["target"]] = False
         command = self._by_request.get(request["target"])
         if command:
+            from labctl.node.agent_ending import end
+
             grace = request.get("grace", 1.0)
             if grace > 1.0:  # a program that is asked to stop: its children are its own business
                 try:
@@ -132,7 +134,7 @@ class Commands:
                 while time.monotonic() < until and request["target"] in self._by_request:
                     time.sleep(0.005)
             if request["target"] in self._by_request:
-                command.end()
+                end(command)
         return {"found": command is not None}, b""
 
     def _finish(
@@ -199,7 +201,7 @@ class Pump:
             if until is not None and now >= until:
                 timed_out, until = True, None
                 self._give_turn()
-                self._command.end()
+                self._end()
                 give_up = time.monotonic() + HELD_OPEN
                 continue
             for fd, _ in events:
@@ -211,7 +213,7 @@ class Pump:
                 give_up = now + HELD_OPEN  # whoever it left behind may hold the pipes for ever
             elif give_up is not None and now >= give_up:
                 break
-            elif self._pause == SHORT and not (events and self._streams):
+            elif give_up is None and self._pause == SHORT and not (events and self._streams):
                 self._watch()
             if self._size > KEPT:
                 self._stream = True
@@ -230,6 +232,11 @@ class Pump:
                 self._pause = 3600.0
             except OSError:  # a kernel before 5.3, or it has ended
                 pass
+
+    def _end(self) -> None:
+        from labctl.node.agent_ending import end
+
+        end(self._command)
 
     def _give_turn(self) -> None:
         if self._turn:

@@ -15,72 +15,41 @@ from labctl.node.compiled import compile_all, kept
 
 _HERE = Path(__file__).resolve().parent
 _MODULES = (
+    "agent_loader",
     "agent_json",
     "agent_spawn",
     "agent_processes",
     "agent_commands",
     "agent",
 )
-_LATER = ("agent_replace", "agent_files", "agent_transfers")  # are loaded when the first file is asked for
+# are loaded when something is to be ended, or the first file is asked for
+_LATER = ("agent_ending", "agent_replace", "agent_files", "agent_transfers")
 
 MAGIC = b"\0labctl-agent-1\0"
 TOO_OLD = "labctl: this Python is too old: "
 NO_PYTHON = "labctl: no python3 here"
 
-# Prints MAGIC (a login shell may have printed anything before), reads the bundle's length and the bundle.
+# Prints MAGIC (a login shell may have printed anything before) and reads the bundle, not a byte more: of each pair the first
+# part where this Python is the controller's, else the second. One line that any login shell passes on as it is: no single
+# quote, no backslash, no exclamation mark.
 _STUB = (
-    "import posix as os,sys,zlib\n"
-    f'if sys.version_info<(3,8):sys.exit("{TOO_OLD}"+sys.version.split()[0])\n'
-    'os.write(1,bytes([0])+b"labctl-agent-1"+bytes([0]))\n'
-    "def r(n):\n"
-    ' b=b""\n'
-    " while len(b)<n:\n"
-    "  c=os.read(0,n-len(b))\n"
-    "  if not c:sys.exit(1)\n"
-    "  b+=c\n"
-    " return b\n"
-    "exec(zlib.decompress(r(int(r(8)))))"
+    "import io,marshal,posix,sys,zlib;"
+    f'sys.version_info<(3,8) and sys.exit("{TOO_OLD}"+sys.version.split()[0]);'
+    'posix.write(1,bytes([0])+b"labctl-agent-1"+bytes([0]));'
+    'read=io.BufferedReader(io.FileIO(0,"r",False),1).read;'
+    "part=lambda:read(int(read(8)or sys.exit(1)));"
+    'same=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"")==part();'
+    "mine=lambda:(part(),part())[not same];"
+    "modules=dict(marshal.loads(zlib.decompress(mine())));"
+    'exec(modules.pop("agent_loader"));'
+    "start(modules,same,part().decode().split(),mine())"
 )
 _FLAGS = "-I -S -E -u -X utf8"
+FIRST_PYTHON = "/usr/bin/python3"
 _CANDIDATES = (
-    "/usr/bin/python3 python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 "
+    f"{FIRST_PYTHON} python3 /usr/local/bin/python3 python3.13 python3.12 python3.11 python3.10 "
     "python3.9 python3.8 /usr/libexec/platform-python python"
 )
-
-# Executed by the stub. The agent comes twice, compiled and as source: a Python of the controller's own version
-# takes the first, any other the second; each in two parts, of which the second waits until it is imported. On the node
-# the modules find one another under the names they have here.
-_LOADER = """
-import marshal
-parts = [r(n) for n in %r]
-same = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"") == %r
-now, later = parts[:2] if same else parts[2:]
-def run(part, module):
-    name = module.__name__.rpartition(".")[2]
-    code = part[name]
-    exec(code if same else compile(code, "labctl/node/%%s.py" %% name, "exec"), module.__dict__)
-def modules(part):
-    return dict(marshal.loads(zlib.decompress(part)))
-class Later:
-    def find_spec(name, path=None, target=None):
-        if name in %r:
-            return type(sys.__spec__)(name, Later)
-    def create_module(spec):
-        pass
-    def exec_module(module):
-        run(modules(later), module)
-sys.meta_path.insert(0, Later)
-M = type(sys)
-for name in ("labctl", "labctl.node"):
-    sys.modules[name] = M(name)
-    sys.modules[name].__path__ = []
-now = modules(now)
-for name in now:
-    module = sys.modules["labctl.node." + name] = M("labctl.node." + name)
-    setattr(sys.modules["labctl.node"], name, module)
-    run(now, module)
-sys.modules["labctl.node.agent"].main()
-"""
 
 _FUTURE = "from __future__ import annotations\n"  # must stay the first statement
 _FUNCTIONS = "labctl.node.functions"
@@ -106,7 +75,7 @@ _load(_PACKAGE, _SIBLINGS)
 def bundle() -> bytes:
     """The agent as it goes over the wire; kept in the cache once it was packed."""
     found = sources()
-    return kept("agent", (_LOADER, found), lambda: pack(found))
+    return kept("agent", (_STUB, found), lambda: pack(found))
 
 
 def sources() -> list[tuple[str, str]]:
@@ -115,16 +84,16 @@ def sources() -> list[tuple[str, str]]:
 
 
 def pack(modules: list[tuple[str, str]], magic: bytes = MAGIC_NUMBER) -> bytes:
-    """Eight digits of length, the loader, the modules compiled and as source. `magic` names the Pythons that take
-    what is compiled."""
-    halves = [one for one in modules if one[0] not in _LATER], [one for one in modules if one[0] in _LATER]
-    parts = [
-        *(compile_all([(name, f"labctl/node/{name}.py", text) for name, text in half]) for half in halves),
-        *(zlib.compress(marshal.dumps(half, 2), 9) for half in halves),  # format 2 is read by every Python
-    ]
-    names = tuple(f"labctl.node.{name}" for name in _LATER)
-    loader = zlib.compress((_LOADER % (tuple(map(len, parts)), magic, names)).encode(), 9)
-    return b"%08d" % len(loader) + loader + b"".join(parts)
+    """What the stub reads: parts, eight digits of length before each. `magic` names the Pythons that take what is
+    compiled. The modules come compiled and as text; those that wait until they are imported last."""
+    now, later = ([one for one in modules if (one[0] in _LATER) == waits] for waits in (False, True))
+    parts = [magic, *_both(now), " ".join(name for name, _text in later).encode(), *_both(later)]
+    return b"".join(b"%08d" % len(part) + part for part in parts)
+
+
+def _both(modules: list[tuple[str, str]]) -> tuple[bytes, bytes]:
+    code = compile_all([(name, f"labctl/node/{name}.py", text) for name, text in modules])
+    return code, zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
 
 
 def stub_argv(python: str) -> list[str]:

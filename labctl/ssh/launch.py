@@ -7,7 +7,7 @@ import shlex
 import time
 
 from labctl.errors import BecomeFailed, LabctlError, NoPython, Unreachable
-from labctl.node.bundle import MAGIC, NO_PYTHON, TOO_OLD, stub_argv, stub_command
+from labctl.node.bundle import FIRST_PYTHON, MAGIC, NO_PYTHON, TOO_OLD, stub_argv, stub_command
 from labctl.node.client import AgentNode
 from labctl.node.link import AgentDidNotStart, Pipe
 from labctl.ssh.settings import Become, ConnectionSettings
@@ -94,7 +94,11 @@ class Escalation:
 def agent_command(settings: ConnectionSettings, escalation: Escalation | None) -> str:
     """The whole command line for the login shell, whichever shell that is."""
     argv = ["/bin/sh", "-c", stub_command(settings.python)]
-    return "exec " + shlex.join(escalation.argv(argv) if escalation else argv)
+    if escalation:
+        return "exec " + shlex.join(escalation.argv(argv))
+    first = settings.python or FIRST_PYTHON
+    at_once = f"test -x {shlex.quote(first)} && exec {shlex.join(stub_argv(first))}; " if "/" in first else ""
+    return f"{at_once}exec {shlex.join(argv)}"
 
 
 def local_argv(python: str, escalation: Escalation | None) -> list[str]:
