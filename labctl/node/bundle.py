@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import re
+import threading
 import zlib
 from functools import cache
 from importlib.util import MAGIC_NUMBER
@@ -71,9 +72,17 @@ _load(_PACKAGE, _SIBLINGS)
 """
 
 
-@cache
+_one_packs = threading.Lock()
+
+
 def bundle() -> bytes:
     """The agent as it goes over the wire; kept in the cache once it was packed."""
+    with _one_packs:  # the threads of all hosts ask for it at once
+        return _bundle()
+
+
+@cache
+def _bundle() -> bytes:
     found = sources()
     return kept("agent", (_STUB, found), lambda: pack(found))
 

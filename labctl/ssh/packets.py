@@ -5,9 +5,11 @@ one buffer and sealed into another, and read from the buffer that the socket fil
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,7 @@ class Packets(paramiko.packet.Packetizer):
         self._in: _Way | None = None
         self._deflate: Callable[[bytes], bytes] | None = None
         self._inflate: Callable[[bytes], bytes] | None = None
+        self._keys_until: float | None = None  # monotonic: when the first keys must have been exchanged
         self._sending = threading.Lock()
         self._read = 0  # messages since the counting began: the number of the next
         self._plain, self._sealed, self._opened = bytearray(), bytearray(), bytearray()
@@ -109,6 +112,18 @@ class Packets(paramiko.packet.Packetizer):
         size = int.from_bytes(head, "big")
         whole = 4 + size + _BLOCK
         return 0 if not _sensible(size) or self._sock.held(whole) is not None else whole
+
+    # Paramiko's own has a thread for each connection, which ends with the exchange of keys.
+
+    def start_handshake(self, timeout: float) -> None:
+        if self._keys_until is None:
+            self._keys_until = time.monotonic() + timeout
+
+    def handshake_timed_out(self) -> bool:
+        return self._keys_until is not None and time.monotonic() > self._keys_until
+
+    def complete_handshake(self) -> None:
+        self._keys_until = math.inf
 
     # ------------------------------------------------------------ sending
 

@@ -11,15 +11,16 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
 from labctl.ssh import hostkeys, knock
 from labctl.ssh.eager import Transport
+from labctl.ssh.keys import Client
 from labctl.ssh.libraries import fabric, paramiko
+from labctl.ssh.limits import LIMITS
 from labctl.ssh.prompt import PromptSocket
 from labctl.ssh.settings import ConnectionSettings
 from labctl.ssh.shared import Shared
@@ -130,45 +131,27 @@ class Session:
         """Start a command line under the user's login shell. The session is closed when it does not answer in
         time, and left when it only refuses. Raises Unreachable."""
         host, timeout = self.settings.host, self.settings.connect_timeout
-        with self.bounded(timeout) as expired:
-            try:
-                channel = self.transport.open_session(timeout=timeout)
-                channel.in_buffer = Tap(channel)
-                if self.settings.forward_agent:
-                    paramiko.agent.AgentRequestHandler(channel)
-                for name, value in (environment or {}).items():
-                    channel.set_environment_variable(name, value)
-                channel.exec_command(command)
-            except paramiko.ChannelException as error:
-                raise Unreachable(
-                    f"{host}: sshd refuses another channel: {error}",
-                    hint="sshd allows MaxSessions (10 unless set otherwise) of them per connection",
-                ) from None
-            except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
-                self.close()
-                reason = (
-                    f"no answer within {timeout:g} s" if expired.is_set() else str(error) or "connection lost"
-                )
-                raise Unreachable(f"{host}: sshd starts no command: {reason}") from None
-        return channel
-
-    @contextmanager
-    def bounded(self, seconds: float) -> Iterator[threading.Event]:
-        """Close the transport when the body takes longer: paramiko waits for some answers for ever. The
-        event is set when that happened."""
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            self.transport.close()
-
-        timer = threading.Timer(seconds, expire)
-        timer.daemon = True
-        timer.start()
+        limit = LIMITS.set(timeout, self.transport.close)  # paramiko waits for some answers for ever
         try:
-            yield expired
+            channel = self.transport.open_session(timeout=timeout)
+            channel.in_buffer = Tap(channel)
+            if self.settings.forward_agent:
+                paramiko.agent.AgentRequestHandler(channel)
+            for name, value in (environment or {}).items():
+                channel.set_environment_variable(name, value)
+            channel.exec_command(command)
+        except paramiko.ChannelException as error:
+            raise Unreachable(
+                f"{host}: sshd refuses another channel: {error}",
+                hint="sshd allows MaxSessions (10 unless set otherwise) of them per connection",
+            ) from None
+        except (paramiko.SSHException, OSError, EOFError, AssertionError) as error:
+            self.close()
+            reason = f"no answer within {timeout:g} s" if limit.over else str(error) or "connection lost"
+            raise Unreachable(f"{host}: sshd starts no command: {reason}") from None
         finally:
-            timer.cancel()
+            limit.cancel()
+        return channel
 
     def close(self) -> None:
         self.client.close()
@@ -235,7 +218,17 @@ def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
     if settings.password is not None:
         connect["password"] = settings.password
     name, port = (settings.key_alias, 22) if settings.key_alias else (settings.address, settings.port)
-    connection = _Connection(name, user=settings.user, port=port, config=_config(), connect_kwargs=connect)
+    connection = _Connection(
+        name,
+        user=settings.user,
+        port=port,
+        config=_config(),
+        gateway=False,
+        forward_agent=False,
+        connect_kwargs=connect,
+        inline_ssh_env=False,
+    )
+    connection.client = Client()
     hostkeys.configure(connection.client, settings)
     return connection
 
@@ -248,10 +241,17 @@ class _Connection(fabric.Connection):  # type: ignore[misc]  # fabric has no typ
         object.__setattr__(self, name, value)
 
 
+class _NoConfig(paramiko.SSHConfig):
+    """~/.ssh/config is in the settings already. An empty one of paramiko's asks for the user's name and the machine's."""
+
+    def lookup(self, hostname: str) -> paramiko.SSHConfigDict:
+        return paramiko.SSHConfigDict({"hostname": hostname})
+
+
 @cache
 def _usual() -> fabric.Config:
-    """~/.ssh/config is in the settings already, and fabric's own files are not read."""
-    return fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
+    """Fabric's own files are not read."""
+    return fabric.Config(lazy=True, ssh_config=_NoConfig())
 
 
 def _config() -> fabric.Config:

@@ -340,13 +340,13 @@ class TestBundle:
 
     def test_what_others_could_have_written_is_not_taken_from_the_cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LABCTL_CACHE", str(tmp_path))
-        packed = bundle.bundle.__wrapped__()
+        packed = bundle._bundle.__wrapped__()
         (kept,) = tmp_path.iterdir()
         assert kept.read_bytes() == packed
         kept.write_bytes(b"evil")
-        assert bundle.bundle.__wrapped__() == b"evil"
+        assert bundle._bundle.__wrapped__() == b"evil"
         kept.chmod(0o602)
-        assert bundle.bundle.__wrapped__() == packed
+        assert bundle._bundle.__wrapped__() == packed
 
 
 class TestCompiledFunctions:
