@@ -1,11 +1,14 @@
 """`python -m labctl`."""
 
 import atexit
+import gc
 import os
 import sys
 import threading
 
-from labctl.cli.main import main
+gc.set_threshold(100_000, 20, 20)  # modules stay, and a run makes little that only the collector can free
+
+from labctl.cli.main import main  # noqa: E402
 
 
 def leave(code: int) -> None:

@@ -204,9 +204,7 @@ def execute(args: argparse.Namespace, work: Work) -> int:
     from labctl.engine import ahead
     from labctl.ssh import Connections
 
-    # What is loaded by now stays; and a run makes little that only the collector can free.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.freeze()  # what is loaded by now stays
     bus = Bus()
     renderer: Any = common.console(args)
     bus.subscribe(renderer)
