@@ -62,6 +62,7 @@ class _Round:
         self._waiting: dict[int, tuple[float, driver.Pending, RunContext]] = {}
         self._apart: dict[int, Outcome | BaseException | None] = {}
         self._settled = False
+        self._reads = False  # the connections, while it waits
         self._started: list[Event] = []
         self._ended: list[tuple[HostState, Begun, Outcome]] = []
 

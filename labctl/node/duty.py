@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-_LOOK_UP = (
-    1.0  # seconds until what nobody waits for is read, and until somebody stands in for who has claimed it
-)
+# Seconds until what nobody waits for is read, and until somebody stands in for who has claimed it.
+_LOOK_UP = 1.0
 POSSIBLE = hasattr(select, "epoll") and hasattr(os, "eventfd")
 
 

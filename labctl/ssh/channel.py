@@ -6,13 +6,15 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from labctl.node.link import pieces
-from labctl.ssh.eager import Transport
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.packets import Data
 from labctl.ssh.tap import Tap
+
+if TYPE_CHECKING:
+    from labctl.ssh.eager import Transport
 
 STALLED = 60.0  # seconds without room for a byte until a send gives up
 PATIENCE = 2.0  # seconds for a goodbye
@@ -61,9 +63,7 @@ class ChannelPipe:
 
     def listen(self, heard: Callable[[bytes], None]) -> None:
         self._tap.listen(heard)
-        transport: Any = self._channel.transport
-        if isinstance(transport, Transport):
-            transport.share()
+        cast("Transport", self._channel.transport).share()
 
     def recv(self, size: int, timeout: float) -> bytes | None:
         self._read_errors()

@@ -14,6 +14,11 @@ class Transport(paramiko.Transport):
     """Asks for authentication by key in the same flight as for the service that does it: what the key will sign is
     known by then, and a server takes messages in their order."""
 
+    packetizer: Shared
+
+    def __init__(self, sock: Any, **kwargs: Any) -> None:
+        super().__init__(sock, packetizer_class=Shared, **kwargs)
+
     def auth_publickey(
         self, username: str, key: paramiko.PKey, event: threading.Event | None = None
     ) -> list[str]:
@@ -27,23 +32,14 @@ class Transport(paramiko.Transport):
     # What an agent says may be read by whoever waits for it, as long as its channel is the only one.
 
     def share(self) -> None:
-        packets: Any = self.packetizer
-        if isinstance(packets, Shared):
-            packets.share(self)
+        self.packetizer.share(self)
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do it in this transport's own thread, if the one that calls may be another."""
-        packets: Any = self.packetizer
-        if isinstance(packets, Shared):
-            packets.aside(work)
-        else:
-            work()
+        self.packetizer.aside(work)
 
     def open_channel(self, *args: Any, **kwargs: Any) -> paramiko.Channel:
-        packets: Any = self.packetizer
-        if not isinstance(packets, Shared):
-            return super().open_channel(*args, **kwargs)
-        with packets.unshared():
+        with self.packetizer.unshared():
             return super().open_channel(*args, **kwargs)
 
 

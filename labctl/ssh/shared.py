@@ -33,7 +33,9 @@ class Shared(Packets):
         self._handed: SimpleQueue[Packet | BaseException | Callable[[], None] | None] = SimpleQueue()
 
     def share(self, transport: Any) -> None:
-        self._transport = transport
+        """What comes may be for an agent alone from now on, where this system lets one thread read for many."""
+        if POSSIBLE:
+            self._transport = transport
 
     @contextmanager
     def unshared(self) -> Iterator[None]:
@@ -83,8 +85,7 @@ class Shared(Packets):
     def _may_stand_aside(self) -> bool:
         transport = self._transport
         return (
-            POSSIBLE
-            and transport is not None
+            transport is not None
             and self._in is not None
             and not self._kept
             and transport.clear_to_send.is_set()

@@ -23,7 +23,6 @@ from labctl.ssh.libraries import fabric, paramiko
 from labctl.ssh.limits import LIMITS
 from labctl.ssh.prompt import PromptSocket
 from labctl.ssh.settings import ConnectionSettings
-from labctl.ssh.shared import Shared
 from labctl.ssh.tap import Tap
 
 KEEPALIVE = 5  # seconds
@@ -55,7 +54,7 @@ def first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
     return chosen + tuple(name for name in have if name not in chosen)
 
 
-def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
+def make_transport(sock: Any, **kwargs: Any) -> Transport:
     """A paramiko transport without Nagle's 40 ms, with authenticated fast ciphers first."""
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -64,7 +63,7 @@ def make_transport(sock: Any, **kwargs: Any) -> paramiko.Transport:
         timeout = sock.gettimeout()
         sock = PromptSocket(fileno=sock.detach())
         sock.settimeout(timeout)
-    transport = Transport(sock, packetizer_class=Shared, **kwargs)
+    transport = Transport(sock, **kwargs)
     if isinstance(sock, PromptSocket):
         sock.settimeout(_LOOK_UP)
     options = transport.get_security_options()
