@@ -8,7 +8,8 @@ optimized       running containers save their state to the shared volume and hol
 live            the running containers' memory is checkpointed to the shared volume and restored there
 
 All check first, while the source still runs untouched, that the target can take the pod. Whatever fails
-after that is taken back, so that a working pod is on the source again.
+after that is taken back, so that a working pod is on the source again. `live` cannot be where a file of the shared volume
+was being written when it was frozen, and the containers on the target have replaced it since; the error says so.
 """
 
 from __future__ import annotations

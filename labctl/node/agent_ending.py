@@ -133,7 +133,8 @@ def end_all(mine: Processes, patience: float = 4.0) -> None:
         if not todo and not starting:
             break
         time.sleep(0 if todo else 0.01)
-    _end_children_of_calls()
+    if mine.calling():
+        _end_children_of_calls()
 
 
 def _end_children_of_calls() -> None:

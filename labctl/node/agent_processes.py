@@ -80,3 +80,6 @@ class Processes:
         """The commands that run, and whether more are being started."""
         with self._lock:
             return list(self._running.values()), self._starting > 0
+
+    def calling(self) -> bool:
+        return self._calls > 0

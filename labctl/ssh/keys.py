@@ -31,8 +31,14 @@ _read: dict[tuple[str, type, str | None], tuple[_Seen, paramiko.PKey | paramiko.
 class Client(paramiko.SSHClient):
     """Paramiko's, which reads a key file for each connection up to three times: once for each kind of key it may be."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._files: dict[str, _Seen] = {}
+
     def _key_from_filepath(self, filename: str, klass: type, password: str | None) -> paramiko.PKey:
-        seen, asked = _seen(filename), (filename, klass, password)
+        if filename not in self._files:
+            self._files[filename] = _seen(filename)
+        seen, asked = self._files[filename], (filename, klass, password)
         with _one_reads:
             before = _read.get(asked)
             if before is None or before[0] != seen:
