@@ -605,3 +605,7 @@ def test_clock_offset_of_one_machine_is_nothing(node, pipe):
 )
 def test_what_travels_is_python_3_8(path):
     ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def test_the_stub_carries_no_single_quote():
+    assert "'" not in bundle.stub_command()
