@@ -18,6 +18,7 @@ from typing import Any, TypeVar, Unpack
 from labctl.engine.interrupt import Stop
 from labctl.errors import Interrupted, TaskTimeout, Unreachable
 from labctl.node.api import CommandOptions, Completed, Node, Stat, Stream
+from labctl.node.clock import CLOSE
 
 T = TypeVar("T")
 
@@ -234,8 +235,8 @@ class SessionNode:
     ) -> Stream:
         return self._do(lambda node: node.start(program, arguments, line=line, name=name))
 
-    def clock_offset(self) -> float:
-        return self._do(lambda node: node.clock_offset())
+    def clock_offset(self, error: float = CLOSE) -> float:
+        return self._do(lambda node: node.clock_offset(error))
 
     def close(self) -> None:
         """The agent belongs to the run, not to the task."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, Unpack
 
+from labctl.node.clock import CLOSE
 from labctl.records import dataclass
 
 FileType = Literal["file", "directory", "link", "fifo", "socket", "block", "char"]
@@ -159,8 +160,8 @@ class Node(Protocol):
         """Run Python source on the node (a collector); `line` gets each line it prints, without the
         newline, from a reader thread. It dies with the connection."""
 
-    def clock_offset(self) -> float:
-        """Seconds to add to the controller's `time.time()` to get the node's: the offset of the fastest of
-        ten exchanges (Cristian 1989). Ten round trips, remembered."""
+    def clock_offset(self, error: float = CLOSE) -> float:
+        """Seconds to add to the controller's `time.time()` to get the node's, wrong by `error` at the most; where that
+        cannot be had, by half of the fastest of up to ten round trips (labctl.node.clock). Remembered."""
 
     def close(self) -> None: ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import MAGIC_NUMBER
@@ -16,6 +15,7 @@ from typing import Any, Unpack
 from labctl.node.api import CommandOptions, Completed, Stat
 from labctl.node.asked import Asked, check, without_none
 from labctl.node.bundle import function_code, function_source
+from labctl.node.clock import CLOSE, Clock
 from labctl.node.link import Exchange, Frame, Header, Link, Pipe
 from labctl.node.stream import AgentStream
 
@@ -36,8 +36,7 @@ class AgentNode:
         self._host = host
         self._link = Link(host, pipe, timeout=connect_timeout, received=received)
         self._shipped: set[str] = set()
-        self._offset: float | None = None
-        self._measuring = threading.Lock()
+        self._clock = Clock(self._exchange_clocks)
 
     @property
     def host(self) -> str:
@@ -214,11 +213,8 @@ class AgentNode:
 
     # ------------------------------------------------------------ the rest
 
-    def clock_offset(self) -> float:
-        with self._measuring:
-            if self._offset is None:
-                self._offset = min(self._exchange_clocks() for _ in range(10))[1]
-            return self._offset
+    def clock_offset(self, error: float = CLOSE) -> float:
+        return self._clock.offset(error)
 
     def _exchange_clocks(self) -> tuple[float, float]:
         before = time.time()

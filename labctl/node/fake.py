@@ -277,7 +277,7 @@ class FakeNode(FakeFiles):
         now = time.time()
         return FakeStream(Completed((name, *arguments), 0, b"", b"", now, now))
 
-    def clock_offset(self) -> float:
+    def clock_offset(self, error: float = 0.0) -> float:  # noqa: ARG002
         return self.offset
 
     def close(self) -> None:

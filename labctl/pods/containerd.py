@@ -25,6 +25,7 @@ from labctl.pods.runtime import Checkpoint, Healthy, Progress, Saved
 _LOGS = "/var/log/pods"
 _STATE = "/run/labctl/pods"
 _NAMESPACE = "labctl"
+_CLOCK_ERROR = 0.01  # seconds, of a time limit
 _SETTINGS = "/run/labctl/criu/criu.conf"
 _RESTORE = "/run/labctl/criu/runc-restore"
 VOLUMES = "volumes.tar"
@@ -376,7 +377,7 @@ def _limits(container: Container) -> list[str]:
 
 
 def _lease(arguments: dict[str, Any], node: Node, timeout: float) -> None:
-    expires = time.time() + node.clock_offset() + timeout
+    expires = time.time() + node.clock_offset(_CLOCK_ERROR) + timeout
     if "plan" in arguments:
         arguments["plan"]["expires"] = expires
     else:
