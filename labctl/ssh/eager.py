@@ -1,17 +1,19 @@
-"""An SSH transport that authenticates in one round trip less than paramiko's, and whose connection others may read."""
+"""An SSH transport that takes fewer round trips to its first command than paramiko's, and whose connection others may
+read."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from labctl.ssh import first
+from labctl.ssh.first import First
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.shared import Shared
-
-_LOOK_UP = 1.0  # seconds until those who wait look whether the connection still holds
+from labctl.ssh.tap import Tap
+from labctl.ssh.waiting import Awaited
 
 
 class Transport(paramiko.Transport):
@@ -20,17 +22,19 @@ class Transport(paramiko.Transport):
 
     packetizer: Shared
 
-    def __init__(self, sock: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: Any, *, wanted: str | None = None, **kwargs: Any) -> None:
+        """`wanted`: what will be executed first, unprepared: it may be asked for together with authentication."""
         super().__init__(sock, packetizer_class=Shared, **kwargs)
+        self._wanted = wanted
+        self._first: First | None = None
 
     def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
         if event is not None:
             super().start_client(event)
             return
-        done = _Awaited(timeout)
+        done = Awaited(timeout)
         super().start_client(done)
-        while not done.wait() and self.is_active() and not done.late:
-            pass
+        done.wait_while(self.is_active)
         if not self.is_active():
             raise self.get_exception() or paramiko.SSHException("Negotiation failed.")
 
@@ -38,11 +42,39 @@ class Transport(paramiko.Transport):
         self, username: str, key: paramiko.PKey, event: threading.Event | None = None
     ) -> list[str]:
         if not (self.is_active() and self.initial_kex_done):
-            raise paramiko.SSHException("No existing session")
-        done = event or _Awaited(self.auth_timeout)
+            raise self.get_exception() or paramiko.AuthenticationException("the server has hung up")
+        done = event or Awaited(self.auth_timeout)
         handler = self.auth_handler = _Eager(self)
         handler.auth_publickey(username, key, done)
-        return [] if event else handler.wait_for_response(done)
+        if event:
+            return []
+        if self._wanted is not None and handler.asked and first.possible(self):
+            with suppress(OSError, EOFError):  # the answer says why
+                self._first = First(self, self._wanted)
+        try:
+            return handler.wait_for_response(done)
+        finally:
+            if self._first and not self.is_authenticated():
+                self._first.forget()
+                self._first = None
+
+    def execute(
+        self, command: str, prepare: Callable[[paramiko.Channel], None] | None = None
+    ) -> paramiko.Channel:
+        """Start a command in a session of its own, which is to be prepared for it. Raises SSHException, and
+        ChannelException where the server opens no session."""
+        begun, self._first = self._first, None
+        if begun is None and prepare is None and first.possible(self):
+            begun = First(self, command)
+        if begun is not None:
+            begun.wait()
+            return begun.channel
+        channel = self.open_session()
+        channel.in_buffer = Tap(channel)
+        if prepare:
+            prepare(channel)
+        channel.exec_command(command)
+        return channel
 
     # What an agent says may be read by whoever waits for it, as long as its channel is the only one.
 
@@ -58,31 +90,15 @@ class Transport(paramiko.Transport):
             return super().open_channel(*args, **kwargs)
 
 
-class _Awaited(threading.Event):
-    """Waited for `seconds` at the most. Paramiko looks every 0.1 s whether the connection still holds, which is most of what
-    the threads of many hosts wake up for while they log in."""
-
-    def __init__(self, seconds: float | None) -> None:
-        super().__init__()
-        self._until = math.inf if seconds is None else time.monotonic() + seconds
-
-    @property
-    def late(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - it is paramiko's 0.1 s
-        return super().wait(max(0.0, min(_LOOK_UP, self._until - time.monotonic())))
-
-
 class _Eager(paramiko.auth_handler.AuthHandler):
-    _asked = False
+    asked = False
 
     def _request_auth(self) -> None:
         key = self.private_key
         # An RSA key's algorithm is what the server says it takes. Known before the server's answer can come.
-        self._asked = key is not None and "rsa" not in key.get_name()
+        self.asked = key is not None and "rsa" not in key.get_name()
         super()._request_auth()  # type: ignore[misc]
-        if not self._asked:
+        if not self.asked:
             return
         accepted = paramiko.Message()
         accepted.add_string("ssh-userauth")
@@ -90,5 +106,5 @@ class _Eager(paramiko.auth_handler.AuthHandler):
         super()._parse_service_accept(accepted)  # type: ignore[misc]
 
     def _parse_service_accept(self, m: paramiko.Message) -> None:
-        if not self._asked:
+        if not self.asked:
             super()._parse_service_accept(m)  # type: ignore[misc]

@@ -35,7 +35,7 @@ class Kept:
             except Unreachable:
                 if self._session.alive:  # it lives and refuses
                     raise
-        self._session = Session(settings)
+        self._session = Session(settings, None if environment else line)
         return self._session.execute(line, environment)
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from labctl.node.duty import DUTY, POSSIBLE
 from labctl.ssh.libraries import paramiko
 from labctl.ssh.packets import Packets
+from labctl.ssh.waiting import LOOK_UP
 
-_LOOK_UP = 1.0  # seconds until the thread looks whether all is well
 _CHANNEL_DATA = 94
 
 Packet = tuple[int, paramiko.Message]
@@ -67,7 +67,7 @@ class Shared(Packets):
             waits = self._may_stand_aside()
             self._stand_aside() if waits else self._come_back()
             try:
-                handed = self._handed.get(timeout=_LOOK_UP) if waits else self._handed.get_nowait()
+                handed = self._handed.get(timeout=LOOK_UP) if waits else self._handed.get_nowait()
             except Empty:
                 if not waits:
                     break

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from labctl.errors import AuthenticationFailed, LabctlError, Unreachable
@@ -23,7 +23,7 @@ from labctl.ssh.libraries import fabric, paramiko
 from labctl.ssh.limits import LIMITS
 from labctl.ssh.prompt import PromptSocket
 from labctl.ssh.settings import ConnectionSettings
-from labctl.ssh.tap import Tap
+from labctl.ssh.waiting import LOOK_UP
 
 KEEPALIVE = 5  # seconds
 UNACKNOWLEDGED = 30_000  # milliseconds until the kernel gives up on a peer that acknowledges nothing
@@ -32,8 +32,6 @@ _AT_ONCE = 9
 _gates: defaultdict[str, threading.BoundedSemaphore] = defaultdict(
     lambda: threading.BoundedSemaphore(_AT_ONCE)
 )
-
-_LOOK_UP = 1.0  # seconds: paramiko's thread of each connection would look up every 0.1 s whether all is well
 
 # it logs tracebacks of what is raised anyway, and what is raised is translated below
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -65,7 +63,7 @@ def make_transport(sock: Any, **kwargs: Any) -> Transport:
         sock.settimeout(timeout)
     transport = Transport(sock, **kwargs)
     if isinstance(sock, PromptSocket):
-        sock.settimeout(_LOOK_UP)
+        sock.settimeout(LOOK_UP)  # paramiko's thread of each connection looks up then: every 0.1 s otherwise
     options = transport.get_security_options()
     options.ciphers = first(_CIPHERS, (name for name in options.ciphers if name != _SMALL_BLOCKS))
     transport.packetizer.REKEY_BYTES = _NEW_KEYS
@@ -77,16 +75,17 @@ def make_transport(sock: Any, **kwargs: Any) -> Transport:
 class Session:
     """A host's transport. `client` is fabric's connection, for SFTP and forwards over the same transport."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
-        """Connect and authenticate. Raises Unreachable and its children."""
+    def __init__(self, settings: ConnectionSettings, wanted: str | None = None) -> None:
+        """Connect and authenticate. `wanted`: what will be executed first, without an environment. Raises Unreachable and
+        its children."""
         self.settings = settings
         self._way: list[Session] = []
         try:
-            self.client = _connect(settings, self._socket)
+            self.client = _connect(settings, self._socket, None if settings.forward_agent else wanted)
         except BaseException:
             self._leave()
             raise
-        self.transport: paramiko.Transport = self.client.transport
+        self.transport: Transport = self.client.transport
         self.transport.set_keepalive(settings.keepalive or KEEPALIVE)
         if settings.compression:
             self.transport.use_compression()
@@ -132,13 +131,9 @@ class Session:
         host, timeout = self.settings.host, self.settings.connect_timeout
         limit = LIMITS.set(timeout, self.transport.close)  # paramiko waits for some answers for ever
         try:
-            channel = self.transport.open_session(timeout=timeout)
-            channel.in_buffer = Tap(channel)
-            if self.settings.forward_agent:
-                paramiko.agent.AgentRequestHandler(channel)
-            for name, value in (environment or {}).items():
-                channel.set_environment_variable(name, value)
-            channel.exec_command(command)
+            prepared = environment or self.settings.forward_agent
+            prepare = partial(self._prepare, environment or {}) if prepared else None
+            return self.transport.execute(command, prepare)
         except paramiko.ChannelException as error:
             raise Unreachable(
                 f"{host}: sshd refuses another channel: {error}",
@@ -150,14 +145,19 @@ class Session:
             raise Unreachable(f"{host}: sshd starts no command: {reason}") from None
         finally:
             limit.cancel()
-        return channel
+
+    def _prepare(self, environment: Mapping[str, str], channel: paramiko.Channel) -> None:
+        if self.settings.forward_agent:
+            paramiko.agent.AgentRequestHandler(channel)
+        for name, value in environment.items():
+            channel.set_environment_variable(name, value)
 
     def close(self) -> None:
         self.client.close()
         self._leave()
 
 
-def _connect(settings: ConnectionSettings, way: Callable[[], Any]) -> fabric.Connection:
+def _connect(settings: ConnectionSettings, way: Callable[[], Any], wanted: str | None) -> fabric.Connection:
     until = time.monotonic() + settings.connect_timeout
     attempt = 0
     while True:
@@ -165,9 +165,11 @@ def _connect(settings: ConnectionSettings, way: Callable[[], Any]) -> fabric.Con
         sock = way()  # outside the gate: what lies on the way may have the same address
         with _gates[settings.address]:
             begun = time.monotonic()
-            connection = _connection(settings, sock)
+            connection = _connection(settings, sock, wanted)
             try:
                 connection.open()
+                if not connection.transport.is_authenticated():  # one more key or password is asked for
+                    raise paramiko.AuthenticationException
             except Exception as error:
                 connection.close()
                 # paramiko has many words for "in time nothing came"; the clock knows best
@@ -197,7 +199,7 @@ def _through_program(settings: ConnectionSettings) -> paramiko.ProxyCommand:
         raise Unreachable(f"{settings.host}: the ProxyCommand cannot be run: {error}") from None
 
 
-def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
+def _connection(settings: ConnectionSettings, sock: Any, wanted: str | None) -> fabric.Connection:
     timeout = settings.connect_timeout
     keys = [str(name) for name in settings.key_files]
     alone = bool(keys or settings.password)
@@ -206,7 +208,7 @@ def _connection(settings: ConnectionSettings, sock: Any) -> fabric.Connection:
         "banner_timeout": timeout,
         "auth_timeout": timeout,
         "channel_timeout": timeout,
-        "transport_factory": make_transport,
+        "transport_factory": partial(make_transport, wanted=wanted),
         "look_for_keys": not alone,
         "allow_agent": settings.password is None and not settings.keys_only,
     }

@@ -594,7 +594,7 @@ def test_authentication_waits_for_no_answer_but_its_own(sshd, monkeypatch, kind,
 def test_a_prepared_host_is_connected_to_once(sshd, connections, monkeypatch):
     opened = []
     session = transport.Session
-    monkeypatch.setattr(transport, "Session", lambda settings: opened.append(settings) or session(settings))
+    monkeypatch.setattr(transport, "Session", lambda *given: opened.append(given) or session(*given))
     connections.prepare(sshd.settings())
     assert connections.node(sshd.settings()).run(["/bin/echo", "here"]).stdout == b"here\n"
     assert len(opened) == 1
@@ -603,7 +603,7 @@ def test_a_prepared_host_is_connected_to_once(sshd, connections, monkeypatch):
 def test_what_kept_a_host_from_being_prepared_is_raised_once(sshd, connections, monkeypatch):
     opened = []
     session = transport.Session
-    monkeypatch.setattr(transport, "Session", lambda settings: opened.append(settings) or session(settings))
+    monkeypatch.setattr(transport, "Session", lambda *given: opened.append(given) or session(*given))
     nobody = sshd.settings(port=free_port())
     connections.prepare(nobody)
     for attempts in (1, 2):
