@@ -38,12 +38,13 @@ LARGE = 1 << 16  # bytes of a body that are read without a copy
 
 TYPE_CHECKING = False  # typing itself takes long to import
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     from labctl.node.agent_transfers import Pieces
 
     Header = Dict[str, Any]
     Reply = Tuple[Header, bytes]
+    Later = Callable[[List[str], bytes], None]  # takes modules that are made when they are imported
 
 
 class Ended(BaseException):
@@ -65,9 +66,10 @@ class Turn:
 
 
 class Agent:
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(self, source: int, sink: int, later: Later) -> None:
         self._source = source
         self._sink = sink
+        self._later = later
         self._reading = _thread.allocate_lock()
         self._writing = _thread.allocate_lock()
         self._counting = _thread.allocate_lock()
@@ -167,6 +169,9 @@ class Agent:
                     continue
                 if "op" not in frame[0]:
                     continue  # the rest of a transfer that failed
+                if frame[0]["op"] == "later":
+                    self._later(frame[0]["names"], frame[1])
+                    continue
                 if frame[0]["op"] in ("put", "get"):
                     self._begin_transfer(frame[0]["id"])
                 self._handle(frame[0], frame[1], turn)
@@ -303,7 +308,7 @@ def _can_stay() -> bool:
         return False
 
 
-def main() -> None:
+def main(later: Later) -> None:
     """Take over standard input and output: they belong to the protocol from here on."""
     source, sink = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
     for name in posix.listdir("/proc/self/fd"):  # whatever sshd or sudo left open is not for commands
@@ -324,9 +329,8 @@ def main() -> None:
         signal.signal(number, _stop)
     if not _can_stay():
         posix.chdir("/")
-    agent = Agent(source, sink)
+    agent = Agent(source, sink, later)
     hello = {"id": -1, "pid": posix.getpid(), "uid": posix.getuid(), "python": sys.version.split()[0]}
-    hello["code"] = getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"").hex()
     try:
         agent.send(hello)
         agent.serve()

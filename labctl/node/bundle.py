@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import re
+import struct
 import threading
 import zlib
 from functools import cache
@@ -12,6 +13,7 @@ from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from labctl.errors import TaskFailed, did_you_mean
+from labctl.node.agent_json import encode
 from labctl.node.compiled import compile_all, kept
 
 _HERE = Path(__file__).resolve().parent
@@ -26,24 +28,23 @@ _MODULES = (
 # are loaded when something is to be ended, or the first file is asked for
 _LATER = ("agent_ending", "agent_replace", "agent_files", "agent_transfers")
 
-MAGIC = b"\0labctl-agent-1\0"
+MAGIC = b"\0labctl-agent-2\0"
+TAKEN = 8  # bytes behind it: MAGIC_NUMBER of the node's Python, in hexadecimal
 TOO_OLD = "labctl: this Python is too old: "
 NO_PYTHON = "labctl: no python3 here"
 
-# Prints MAGIC (a login shell may have printed anything before) and reads the bundle, not a byte more: of each pair the first
-# part where this Python is the controller's, else the second. One line that any login shell passes on as it is: no single
-# quote, no backslash, no exclamation mark.
+# Prints MAGIC (a login shell may have printed anything before) and which compiled code this Python takes; reads the modules
+# the agent starts with, not a byte more. One line that any login shell passes on as it is: no single quote, no backslash, no
+# exclamation mark.
 _STUB = (
     "import io,marshal,posix,sys,zlib;"
     f'sys.version_info<(3,8) and sys.exit("{TOO_OLD}"+sys.version.split()[0]);'
-    'posix.write(1,bytes([0])+b"labctl-agent-1"+bytes([0]));'
+    'taken=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"");'
+    'posix.write(1,bytes([0])+b"labctl-agent-2"+bytes([0])+taken[:4].ljust(4).hex().encode());'
     'read=io.BufferedReader(io.FileIO(0,"r",False),1).read;'
-    "part=lambda:read(int(read(8)or sys.exit(1)));"
-    'same=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"")==part();'
-    "mine=lambda:(part(),part())[not same];"
-    "modules=dict(marshal.loads(zlib.decompress(mine())));"
+    "modules=dict(marshal.loads(zlib.decompress(read(int(read(8)or sys.exit(1))))));"
     'exec(modules.pop("agent_loader"));'
-    "start(modules,same,part().decode().split(),mine())"
+    "start(modules)"
 )
 _FLAGS = "-I -S -E -u -X utf8"
 FIRST_PYTHON = "/usr/bin/python3"
@@ -75,16 +76,18 @@ _load(_PACKAGE, _SIBLINGS)
 _one_packs = threading.Lock()
 
 
-def bundle() -> bytes:
-    """The agent as it goes over the wire; kept in the cache once it was packed."""
+def bundle(taken: str) -> bytes:
+    """The agent as it goes over the wire, for a Python whose compiled code has this number: compiled where that is the
+    controller's. Kept in the cache once it was packed."""
     with _one_packs:  # the threads of all hosts ask for it at once
-        return _bundle()
+        return _bundle(taken == MAGIC_NUMBER.hex())
 
 
 @cache
-def _bundle() -> bytes:
+def _bundle(compiled: bool) -> bytes:
     found = sources()
-    return kept("agent", (_STUB, found), lambda: pack(found))
+    name = "agent" if compiled else "agent-text"
+    return kept(name, (_STUB, found), lambda: pack(found, compiled))
 
 
 def sources() -> list[tuple[str, str]]:
@@ -92,17 +95,26 @@ def sources() -> list[tuple[str, str]]:
     return [(name, (_HERE / f"{name}.py").read_text(encoding="utf-8")) for name in (*_MODULES, *_LATER)]
 
 
-def pack(modules: list[tuple[str, str]], magic: bytes = MAGIC_NUMBER) -> bytes:
-    """What the stub reads: parts, eight digits of length before each. `magic` names the Pythons that take what is
-    compiled. The modules come compiled and as text; those that wait until they are imported last."""
+def pack(modules: list[tuple[str, str]], compiled: bool) -> bytes:
+    """What the stub reads, eight digits of length before it, and a first frame for the agent: the modules that wait until
+    they are imported, which need not have come when it starts."""
     now, later = ([one for one in modules if (one[0] in _LATER) == waits] for waits in (False, True))
-    parts = [magic, *_both(now), " ".join(name for name, _text in later).encode(), *_both(later)]
-    return b"".join(b"%08d" % len(part) + part for part in parts)
+    start, rest = (_packed(some, compiled) for some in (now, later))
+    header = encode({"id": -1, "op": "later", "names": [name for name, _text in later]}).encode()
+    return b"%08d" % len(start) + start + struct.pack(">II", len(header), len(rest)) + header + rest
 
 
-def _both(modules: list[tuple[str, str]]) -> tuple[bytes, bytes]:
-    code = compile_all([(name, f"labctl/node/{name}.py", text) for name, text in modules])
-    return code, zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
+def split(packed: bytes) -> tuple[bytes, bytes]:
+    """What the agent starts with, and the rest. A packet of SSH's is of use when all of it has come, and the first is as
+    much as TCP sends at once to a host it does not know yet (10 segments, RFC 6928)."""
+    first = 8 + int(packed[:8])
+    return packed[:first], packed[first:]
+
+
+def _packed(modules: list[tuple[str, str]], compiled: bool) -> bytes:
+    if compiled:
+        return compile_all([(name, f"labctl/node/{name}.py", text) for name, text in modules])
+    return zlib.compress(marshal.dumps(modules, 2), 9)  # format 2 is read by every Python
 
 
 def stub_argv(python: str) -> list[str]:

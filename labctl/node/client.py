@@ -54,7 +54,7 @@ class AgentNode:
 
     @property
     def hello(self) -> Header:
-        """What the agent said of itself: pid, uid, python."""
+        """What the agent said of itself: pid, uid, python, and the number of the compiled code it takes."""
         return self._link.hello
 
     @property

@@ -17,12 +17,28 @@ from labctl.paths import cache_dir
 
 # Run by a Python of its own: only its start decides what compiled code holds.
 _COMPILER = """
-import __future__, marshal, sys
+import __future__, ast, marshal, sys
 modules = marshal.load(sys.stdin.buffer)
 later = __future__.annotations.compiler_flag
 line = "from __future__ import annotations\\n"
+
+def plain(text):
+    tree = ast.parse(text.replace(line, "\\n", 1))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    return tree
+
+def bare(code):
+    parts = tuple(bare(each) if isinstance(each, type(code)) else each for each in code.co_consts)
+    whole, rest = divmod(len(code.co_code) // 2, 8)  # entries for 8 units each that say: no place
+    nowhere = bytes([0xFF] * whole + [0xF7 + rest] * bool(rest))
+    return code.replace(co_consts=parts, co_linetable=nowhere)
+
 sys.stdout.buffer.write(marshal.dumps([
-    (name, compile(text.replace(line, "\\n", 1), file, "exec", later if line in text else 0))
+    (name, bare(compile(plain(text), file, "exec", later if line in text else 0)))
     for name, file, text in modules
 ]))
 """
@@ -30,8 +46,8 @@ sys.stdout.buffer.write(marshal.dumps([
 
 def compile_all(modules: Sequence[tuple[str, str, str]]) -> bytes:
     """Name, file and text of modules as a compressed, marshalled list of names and code."""
-    # A third of the compiled form would be columns, for carets in tracebacks.
-    program = [sys.executable, "-I", "-OO", "-X", "no_debug_ranges", "-c", _COMPILER]
+    # Half of the compiled form would be annotations, and lines and columns for tracebacks: nobody sees any.
+    program = [sys.executable, "-I", "-OO", "-c", _COMPILER]
     text = marshal.dumps([tuple(each) for each in modules], 2)
     return zlib.compress(subprocess.run(program, input=text, capture_output=True, check=True).stdout, 9)
 

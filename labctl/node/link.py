@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from labctl.errors import ConnectionLost, TaskTimeout
 from labctl.node.agent_json import decode, encode
-from labctl.node.bundle import MAGIC, bundle
+from labctl.node.bundle import MAGIC, TAKEN, bundle, split
 from labctl.node.duty import DUTY
 
 Header = dict[str, Any]
@@ -171,18 +171,21 @@ class Link:
 
     def _greet(self, timeout: float) -> Header:
         until = time.monotonic() + timeout
-        try:
-            self._pipe.send(bundle())
-        except (OSError, EOFError):  # it has ended already: what it said is to be read
-            pass
-        while (at := self._buffer.find(MAGIC)) < 0:
+        while (at := self._buffer.find(MAGIC)) < 0 or len(self._buffer) < at + len(MAGIC) + TAKEN:
             if len(self._buffer) > _NOISE:
                 raise AgentDidNotStart(self._noise(), self._pipe.errors(), timed_out=False)
             self._fill(until)
         del self._buffer[: at + len(MAGIC)]
+        taken = self._buffer[:TAKEN].decode(errors="replace")
+        del self._buffer[:TAKEN]
+        try:
+            for part in split(bundle(taken)):
+                self._pipe.send(part)
+        except (OSError, EOFError):  # it has ended already: what it said is to be read
+            pass
         while (frame := self._take_frame()) is None:
             self._fill(until)
-        return frame[0]
+        return {**frame[0], "code": taken}
 
     def _fill(self, until: float) -> None:
         data = self._pipe.recv(65536, max(0.0, until - time.monotonic()))

@@ -80,7 +80,7 @@ class First:
         if channel.remote_chanid != _THERE:
             transport.close()
             raise paramiko.SSHException(f"its first channel has the number {channel.remote_chanid}")
-        channel._wait_for_event()  # type: ignore[attr-defined]  # noqa: SLF001
+        channel._wait_for_event()  # noqa: SLF001
 
     def forget(self) -> None:
         """The server did not take it: authentication has failed, or asks for more."""

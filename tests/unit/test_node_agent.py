@@ -1,13 +1,17 @@
 """The agent as a real process over real pipes: commands, limits, and what is left when it goes."""
 
 import ast
+import marshal
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ from labctl.errors import ConnectionLost, NodeError, TaskTimeout
 from labctl.node import bundle, link
 from labctl.node.asked import Asked
 from labctl.node.client import AgentNode
+from labctl.node.compiled import compile_all
 from labctl.node.pipes import ProcessPipe
 
 NODE_FOLDER = Path(labctl.__file__).parent / "node"
@@ -321,13 +326,36 @@ class TestTimeouts:
 
 class TestBundle:
     def test_another_python_takes_the_source(self, monkeypatch, tmp_path):
-        packed = bundle.pack(bundle.sources(), magic=b"none")
-        monkeypatch.setattr("labctl.node.link.bundle", lambda: packed)
+        asked = []
+        monkeypatch.setattr(
+            "labctl.node.link.bundle", lambda taken: asked.append(taken) or bundle.bundle("ffffffff")
+        )
         node = AgentNode("here", CountingPipe(bundle.stub_argv(sys.executable)))
         assert node.run(["echo", "hello"]).stdout == b"hello\n"
         node.write(str(tmp_path / "file"), b"text")
         assert node.read(str(tmp_path / "file")) == b"text"
         node.close()
+        assert asked == [MAGIC_NUMBER.hex()]
+        assert bundle.bundle("ffffffff") != bundle.bundle(MAGIC_NUMBER.hex())
+
+    def test_it_starts_before_what_it_does_not_need_yet_has_come(self):
+        packed = bundle.bundle(MAGIC_NUMBER.hex())
+        first, rest = bundle.split(packed)
+        assert len(first) < 14_400  # with SSH's part, what TCP sends at once
+        assert len(rest) > 9000
+        pipe = ProcessPipe(bundle.stub_argv(sys.executable))
+        pipe.send(first)
+        said = b""
+        while b'"pid"' not in said:
+            said += pipe.recv(65536, 10)
+        assert said.startswith(bundle.MAGIC + MAGIC_NUMBER.hex().encode())
+        request = link.encode(
+            {"id": 1, "op": "stat", "path": "/", "follow": False, "checksum": False}
+        ).encode()
+        pipe.send(rest, len(request).to_bytes(4, "big") + bytes(4) + request)
+        while b'"stat"' not in said:
+            said += pipe.recv(65536, 10)
+        pipe.close()
 
     def test_what_files_need_is_loaded_once_by_whoever_comes_first(self, node, tmp_path):
         (tmp_path / "file").write_bytes(b"text")
@@ -340,16 +368,26 @@ class TestBundle:
 
     def test_what_others_could_have_written_is_not_taken_from_the_cache(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LABCTL_CACHE", str(tmp_path))
-        packed = bundle._bundle.__wrapped__()
+        packed = bundle._bundle.__wrapped__(compiled=True)
         (kept,) = tmp_path.iterdir()
         assert kept.read_bytes() == packed
         kept.write_bytes(b"evil")
-        assert bundle._bundle.__wrapped__() == b"evil"
+        assert bundle._bundle.__wrapped__(compiled=True) == b"evil"
         kept.chmod(0o602)
-        assert bundle._bundle.__wrapped__() == packed
+        assert bundle._bundle.__wrapped__(compiled=True) == packed
 
 
 class TestCompiledFunctions:
+    def test_what_goes_wrong_is_traced_without_lines(self):
+        text = "def f(x: int) -> int:\n    def g():\n        return 1 / x\n    return g()\n"
+        ((_name, code),) = marshal.loads(zlib.decompress(compile_all([("m", "m.py", text)])))
+        made = {}
+        exec(code, made)
+        with pytest.raises(ZeroDivisionError) as info:
+            made["f"](0)
+        traced = [(each.name, each.lineno) for each in traceback.extract_tb(info.tb)]
+        assert traced[-2:] == [("f", None), ("g", None)]
+
     def test_siblings_and_all(self, node, pipe, monkeypatch):
         sent = []
         send = pipe.send
@@ -375,6 +413,7 @@ class TestEnds:
         program = f"""
 import sys, threading
 from labctl.node.client import AgentNode
+from labctl.node.compiled import compile_all
 from labctl.node.pipes import ProcessPipe
 from labctl.node.bundle import stub_argv
 node = AgentNode("here", ProcessPipe(stub_argv(sys.executable)))
@@ -401,7 +440,7 @@ print(node.hello["pid"], flush=True)
         modules = bundle.sources()
         assert sum(text.count("SILENCE = 15.0") for _name, text in modules) == 1
         packed = bundle.pack(
-            [(name, text.replace("SILENCE = 15.0", "SILENCE = 1.5")) for name, text in modules]
+            [(name, text.replace("SILENCE = 15.0", "SILENCE = 1.5")) for name, text in modules], compiled=True
         )
         process = subprocess.Popen(
             bundle.stub_argv(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
