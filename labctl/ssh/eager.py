@@ -45,12 +45,12 @@ class Transport(paramiko.Transport):
             raise self.get_exception() or paramiko.AuthenticationException("the server has hung up")
         done = event or Awaited(self.auth_timeout)
         handler = self.auth_handler = _Eager(self)
-        handler.auth_publickey(username, key, done)
+        with suppress(OSError, EOFError), self.packetizer.together():  # the answer says why
+            handler.auth_publickey(username, key, done)
+            if self._wanted is not None and handler.asked and first.possible(self):
+                self._first = First(self, self._wanted)
         if event:
             return []
-        if self._wanted is not None and handler.asked and first.possible(self):
-            with suppress(OSError, EOFError):  # the answer says why
-                self._first = First(self, self._wanted)
         try:
             return handler.wait_for_response(done)
         finally:

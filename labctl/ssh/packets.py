@@ -10,7 +10,8 @@ import math
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from labctl.ssh.libraries import paramiko
@@ -69,6 +70,7 @@ class Packets(paramiko.packet.Packetizer):
         self._inflate: Callable[[bytes], bytes] | None = None
         self._keys_until: float | None = None  # monotonic: when the first keys must have been exchanged
         self._sending = threading.Lock()
+        self._gathered: list[bytes] | None = None  # packets that wait for those behind them
         self._read = 0  # messages since the counting began: the number of the next
         self._plain, self._sealed, self._opened = bytearray(), bytearray(), bytearray()
 
@@ -137,8 +139,22 @@ class Packets(paramiko.packet.Packetizer):
             else:
                 payload = data.asbytes()
                 packet = self._seal(self._out, self._deflate(payload) if self._deflate else payload)
-            self.write_all(packet)
+            if self._gathered is None:
+                self.write_all(packet)
+            else:
+                self._gathered.append(bytes(packet))
             self._count(self._out, len(packet))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is sent inside at once, at the end."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            with self._sending:
+                gathered, self._gathered = self._gathered, None
+                self.write_all(b"".join(gathered))
 
     def _seal(self, way: _Way, head: bytes, body: bytes | memoryview = b"") -> bytes | memoryview:
         used = _HEAD.size + len(head) + len(body)

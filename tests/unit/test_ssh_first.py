@@ -9,10 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from paramiko.common import MSG_CHANNEL_OPEN, MSG_CHANNEL_REQUEST, MSG_USERAUTH_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_REQUEST,
+    MSG_SERVICE_REQUEST,
+    MSG_USERAUTH_REQUEST,
+)
 
 from labctl.errors import AuthenticationFailed, Unreachable
 from labctl.ssh import Connections, eager, first
+from labctl.ssh.shared import Shared
 from tests.packages import need
 from tests.unit.test_ssh_connections import Sshd, free_port, keygen, start_sshd
 
@@ -61,8 +67,10 @@ def seen(monkeypatch):
     seen, asked, send = [], threading.Event(), eager.Transport._send_message
 
     def sending(transport, message):
-        seen.append(message.asbytes()[0])
-        if seen[-1] == MSG_CHANNEL_REQUEST:
+        number = message.asbytes()[0]
+        if number in (MSG_SERVICE_REQUEST, MSG_USERAUTH_REQUEST, *ASKED):
+            seen.append(number)
+        if number == MSG_CHANNEL_REQUEST:
             asked.set()
         send(transport, message)
 
@@ -91,6 +99,20 @@ def test_it_goes_with_authentication(started, connections, seen):
     assert node.run(["echo", "here"]).text() == "here\n"
     assert from_authentication(seen) == [MSG_USERAUTH_REQUEST, *ASKED, LET_IN, OPENED]
     assert seen.count(MSG_CHANNEL_OPEN) == seen.count(MSG_CHANNEL_REQUEST) == 1
+
+
+def test_it_is_written_with_what_goes_before_it(started, connections, seen, monkeypatch):
+    server, write_all = started(), Shared.write_all
+
+    def write(packets, data):
+        if packets._sock.getpeername()[1] == server.port:
+            seen.append("written")
+        write_all(packets, data)
+
+    monkeypatch.setattr(Shared, "write_all", write)
+    connections.node(server.settings())
+    asked = seen.index(MSG_CHANNEL_REQUEST)
+    assert seen[asked - 3 : asked + 2] == [MSG_SERVICE_REQUEST, MSG_USERAUTH_REQUEST, *ASKED, "written"]
 
 
 def test_where_the_key_has_to_wait_it_goes_with_the_opening_of_its_session(started, connections, seen):

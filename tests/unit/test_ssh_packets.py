@@ -76,6 +76,22 @@ def test_bytes_of_a_channel_are_a_message_of_their_own(ends):
     assert Data(7, memoryview(data)[:30_000]).asbytes() == found
 
 
+def test_messages_that_go_together_are_written_at_once(ends):
+    ours, theirs = ends
+    written, write = [], ours.write_all
+    ours.write_all = lambda data: (written.append(bytes(data)), write(data))
+    texts = [b"\x5e" + os.urandom(size) for size in (10, 6000, 7000, 20)]
+    with ours.together():
+        for text in texts:
+            ours.send_message(Message(text))
+        assert not written
+    assert len(written) == 1
+    ours.send_message(Message(texts[0]))
+    assert len(written) == 2
+    found = [theirs.read_message() for _ in range(5)]
+    assert [bytes([kind]) + message.asbytes() for kind, message in found] == [*texts, texts[0]]
+
+
 def test_compressed_both_ways(ends):
     ours, theirs = ends
     for end in ends:
