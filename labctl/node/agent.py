@@ -216,10 +216,12 @@ class Agent:
 
     def serve(self) -> None:
         """Until the connection ends. The main thread watches the clock."""
+        woken, signalled = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+        signal.set_wakeup_fd(signalled)  # one that comes just before the wait would not end it
         self._waiting = 1
         _thread.start_new_thread(self._serve, ())
         while True:
-            time.sleep(max(1.0, SILENCE - (time.monotonic() - self._heard)))
+            select.select([woken], [], [], max(1.0, SILENCE - (time.monotonic() - self._heard)))
             if time.monotonic() - self._heard > SILENCE and not select.select([self._source], [], [], 0)[0]:
                 return
 

@@ -462,6 +462,20 @@ print(node.hello["pid"], flush=True)
             with pytest.raises(ConnectionLost):
                 waiting.result(timeout=10)
 
+    def test_a_signal_is_heard_from_the_first_moment(self):
+        """Also one that comes just before the agent waits: seen now and then on a busy machine, hence so many."""
+
+        def ends(_number):
+            node = AgentNode("here", ProcessPipe(bundle.stub_argv(sys.executable)))
+            with ThreadPoolExecutor() as pool:
+                waiting = pool.submit(node.run, ["sleep", "600"])
+                os.kill(node.hello["pid"], signal.SIGTERM)
+                with pytest.raises(ConnectionLost):
+                    waiting.result(timeout=10)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(ends, range(64)))
+
     def test_close_ends_what_runs(self, node, tmp_path):
         results = []
 
