@@ -9,7 +9,7 @@ has the words for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -126,9 +126,8 @@ class Turn:
         result.seconds = time.monotonic() - began
         return outcome
 
-    def scope(self, host: HostState, *params: Mapping[str, Any]) -> ReadyScope:
-        frame = self._step.frame.inside(*params) if params else self._step.frame
-        return self._scopes.ready(host, self._task, frame)
+    def scope(self, host: HostState) -> ReadyScope:
+        return self._scopes.ready(host, self._task, self._step.frame)
 
     def refusal(self, scope: ReadyScope) -> Result | None:
         """The result where a `when` keeps the task from running."""

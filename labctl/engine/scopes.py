@@ -14,7 +14,7 @@ from labctl.engine.state import Frame, HostState, Run
 from labctl.errors import InventoryError
 from labctl.inventory.model import LOCALHOST
 from labctl.playbook.tree import Keywords, Play, Role
-from labctl.variables import Late, Plan, ReadyScope, Scope
+from labctl.variables import Late, Plan, ReadyScope, Scope, SteadyScope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,10 @@ class Scopes:
     def ready(self, state: HostState, node: Keywords, frame: Frame) -> ReadyScope:
         """The same, for the thread that must not be kept waiting."""
         return ReadyScope(self.run.templar, self._layers(state, node, frame))
+
+    def steady(self, state: HostState, node: Keywords, frame: Frame) -> SteadyScope:
+        """The same, for who asks before it is time."""
+        return SteadyScope(self.run.templar, self._layers(state, node, frame))
 
     def _layers(self, state: HostState, node: Keywords, frame: Frame | None) -> list[Mapping[str, Any]]:
         plan = self._plans.get(node)

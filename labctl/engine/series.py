@@ -34,7 +34,10 @@ def suits(scopes: Scopes, step: Step, turns: Sequence[Turn]) -> bool:
     task_type, control = step.task.task_type, step.task.loop_control
     one_command = task_type is not None and task_type.detaches
     between = control is not None and (control.pause is not None or control.break_when)
-    return one_command and len(turns) > 1 and not between and batch.usual(scopes.run, step)
+    # Of those asked for together, what becomes of the ones after a lost connection is not known.
+    goes_on = step.task.inherited("ignore_unreachable")
+    alike = not between and not goes_on and batch.usual(scopes.run, step)
+    return one_command and len(turns) > 1 and alike
 
 
 class Series:
@@ -49,12 +52,16 @@ class Series:
         self._unsettled = {register: Late(_waits)} if register else {}
         self._common: batch.Turn | None = None
 
+    def has(self, turn: Turn) -> bool:
+        """Whether its command has been asked for."""
+        return bool(self._asked) and self._asked[0][0] == turn.index
+
     def answer(self, turn: Turn) -> Result | None:
         """What came of a turn's command; None where it was not asked for, and has to run by itself. Raises
         Interrupted."""
         if turn.index >= self._following:
             self._ask(turn.index)
-        if not self._asked or self._asked[0][0] != turn.index:
+        if not self.has(turn):
             return None
         _index, pending, context = self._asked.popleft()
         try:
@@ -79,8 +86,10 @@ class Series:
         try:
             for turn in self._turns[first : first + _AT_ONCE]:
                 each = self._want(turn)
+                if each and wanted and each[1].access != wanted[0][2].access:
+                    break
                 self._following += 1
-                if each is not None:
+                if each:
                     wanted.append((turn.index, *each))
                     size += each[0].answer.size
                 if size > _LARGE:
@@ -95,7 +104,8 @@ class Series:
         """The command of a turn; None where it has none. Waits, LabctlError, Unasked: that is not known yet."""
         if self._common is None:
             self._common = batch.Turn(self._scopes, self._step, self._host)
-        scope = self._common.scope(self._host, turn.variables, self._unsettled)
+        frame = self._step.frame.inside(turn.variables, self._unsettled)
+        scope = self._scopes.steady(self._host, self._step.task, frame)
         if self._common.refusal(scope) is not None:
             return None
         args = self._common.args(scope)

@@ -176,7 +176,7 @@ class HostTask:
     def _turn(self, scope: Scope) -> Result:
         self.outcome.no_log = True  # until it is known: what fails before may hold what must be hidden
         try:
-            refused = self._refused(scope)
+            refused = None if self._asked_for else self._refused(scope)
             self.outcome.no_log = settings.boolean(self.task, "no_log", scope)
             if refused is not None:
                 return refused
@@ -192,6 +192,11 @@ class HostTask:
             if result.is_unknown:
                 self._unknown_variables(result.unknown or "")
             return result
+
+    @property
+    def _asked_for(self) -> bool:
+        """Whether this turn's command has been asked for with those of other turns."""
+        return bool(self._series and self._at and self._series.has(self._at))
 
     def _refused(self, scope: Scope, *, tolerant: bool = False) -> Result | None:
         try:

@@ -3,7 +3,7 @@
 from labctl.variables.loops import loop_items
 from labctl.variables.omit import OMIT
 from labctl.variables.precedence import Plan
-from labctl.variables.ready import ReadyScope, Waits
+from labctl.variables.ready import ReadyScope, SteadyScope, Waits
 from labctl.variables.scope import Late, Scope, is_constant
 from labctl.variables.sources import load_vars_file, load_vars_files, parse_extra_vars
 from labctl.variables.templar import Templar, is_template
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "ReadyScope",
     "Scope",
+    "SteadyScope",
     "Templar",
     "Unknown",
     "Waits",

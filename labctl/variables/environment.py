@@ -21,7 +21,7 @@ from labctl.variables.lazy import plain
 from labctl.variables.lexing import BackslashLexer, backslashes
 from labctl.variables.undefined import Undefined, UndefinedUse
 from labctl.variables.unknown import Unknown
-from labctl.variables.waiting import may_wait
+from labctl.variables.waiting import may_vary, may_wait
 
 TEMPLATE = "<template>"
 _BITWISE = frozenset({"__and__", "__lshift__", "__or__", "__rshift__", "__xor__"})
@@ -122,14 +122,16 @@ def _locals(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 class Template(jinja2.Template):
-    """`waits`: rendering it may take its time (`labctl.variables.waiting`)."""
+    """`waits`: rendering it may take its time. `varies`: that, or it may say something else when it is rendered again
+    (`labctl.variables.waiting`)."""
 
     waits: bool
+    varies: bool
 
     @classmethod
     def _from_namespace(cls, environment: Any, namespace: Any, globals: Any) -> Any:
         template: Any = super()._from_namespace(environment, namespace, globals)
-        template.waits = namespace["waits"]
+        template.waits, template.varies = namespace["waits"], namespace["varies"]
         return template
 
     def new_context(
@@ -149,7 +151,8 @@ class _CodeGenerator(NativeCodeGenerator):
 
     def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:  # noqa: N802
         super().visit_Template(node, frame)
-        self.writeline(f"waits = {may_wait(node, self.environment)!r}")
+        waits = may_wait(node, self.environment)
+        self.writeline(f"waits, varies = {waits!r}, {waits or may_vary(node, self.environment)!r}")
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802 - Jinja2's name
         value = node.as_const(frame.eval_ctx)

@@ -23,7 +23,7 @@ _MARKUP = ("{{", "{%", "{#", "\r")
 class Joined:
     """Texts and names in turn, beginning and ending with a (perhaps empty) text."""
 
-    waits = False
+    waits = varies = False
 
     def __init__(self, source: str, words: list[str], environment: Environment) -> None:
         self.source = source

@@ -26,3 +26,17 @@ class ReadyScope(Scope):
         if template.waits:  # type: ignore[union-attr]
             raise Waits
         return self.templar.run(template, self)
+
+
+class SteadyScope(ReadyScope):
+    """As `ReadyScope`, and raises Waits also before it renders one that may say something else later: for who asks ahead."""
+
+    def _run_text(self, template: jinja2.Template) -> str:
+        if template.varies:  # type: ignore[attr-defined]
+            raise Waits
+        return self.templar.run_text(template, self)
+
+    def _run(self, template: jinja2.Template | Joined) -> Any:
+        if template.varies:  # type: ignore[union-attr]
+            raise Waits
+        return self.templar.run(template, self)

@@ -14,6 +14,7 @@ from labctl.engine.interrupt import Stop
 from labctl.events import Kind
 from labctl.node.link import Link
 from labctl.ssh import Connections
+from tests.packages import need
 from tests.unit.said import told
 
 INVENTORY = """\
@@ -162,3 +163,76 @@ def test_an_interrupt_ends_the_turn_and_those_that_were_asked_for(real, tmp_path
     (pid,) = log.read_text().split()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), signal.SIGCONT)
+
+
+def test_a_turn_for_another_user_is_asked_of_its_own_agent(real, requests):
+    need("sudo", "sudo")
+    text = """
+    - hosts: a
+      gather_facts: false
+      become: true
+      vars: {ansible_python_interpreter: /usr/bin/python3}
+      tasks:
+        - {command: id -un, become_user: "{{ item }}", loop: [root, root, daemon, daemon, root], register: who}
+        - assert: {that: "who.results | map(attribute='stdout') | list == who.results | map(attribute='item') | list"}
+    """
+    assert real(text, inventory=INVENTORY).result.exit_code == 0
+    assert requests == [2, 2, 1]
+
+
+VARYING = """
+- hosts: a
+  gather_facts: false
+  tasks:
+    - {{command: "touch {log}/{{{{ item }}}}", loop: [a, a, b], when: "(log ~ '/' ~ item) is not exists"}}
+    - {{command: "touch {log}/1{{{{ item }}}}", loop: [x, y], when: "not ([log ~ '/1x'] | select('exists'))"}}
+    - {{command: "touch {log}/2{{{{ item }}}}", loop: [x, y], when: "not (log ~ '/2*') | fileglob"}}
+  vars: {{log: "{log}"}}
+"""
+
+
+def test_what_a_turn_may_change_on_the_controller_is_looked_at_when_it_is_its_turn(real, requests, tmp_path):
+    ran = real(VARYING.format(log=tmp_path), inventory=INVENTORY)
+    assert [event.data["status"] for event in ran.of(Kind.ITEM)] == (
+        ["changed", "skipped", "changed", "changed", "skipped", "changed", "skipped"]
+    )
+    assert set(requests) == {1}
+
+
+def test_what_comes_out_at_random_decides_once(real, requests, tmp_path):
+    text = f"""
+    - hosts: a
+      gather_facts: false
+      tasks:
+        - {{shell: "echo {{{{ item }}}} >> {tmp_path}/log", loop: "{{{{ range(40) | list }}}}", when: 2 | random == 1}}
+    """
+    ran = real(text, inventory=INVENTORY)
+    done = [str(event.data["label"]) for event in ran.of(Kind.ITEM) if event.data["status"] == "changed"]
+    assert (tmp_path / "log").read_text().split() == done
+    assert len(requests) == len(done)
+
+
+def test_the_time_is_that_of_the_turn(real, requests):
+    text = """
+    - hosts: a
+      gather_facts: false
+      tasks:
+        - {shell: "echo {{ now().timestamp() }}; sleep {{ item }}", loop: [0.2, 0], register: told}
+        - assert: {that: "told.results[1].stdout | float - told.results[0].stdout | float >= 0.2"}
+    """
+    assert real(text, inventory=INVENTORY).result.exit_code == 0
+
+
+def test_where_what_is_unreachable_is_ignored_each_turn_has_its_own_try(real, requests, tmp_path):
+    text = f"""
+    - hosts: a
+      gather_facts: false
+      tasks:
+        - shell: "[ {{{{ item }}}} != 2 ] || kill -9 $PPID; echo {{{{ item }}}} >> {tmp_path}/log"
+          loop: [1, 2, 3]
+          ignore_unreachable: true
+    """
+    ran = real(text, inventory=INVENTORY)
+    assert [event.data["status"] for event in ran.of(Kind.ITEM)] == ["changed", "unreachable", "changed"]
+    assert (tmp_path / "log").read_text().split() == ["1", "2", "3"]
+    assert requests == [1, 1, 1]

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from labctl.errors import LabctlError
-from labctl.variables import Late, ReadyScope, Scope, Templar, Unknown, Waits
+from labctl.variables import Late, ReadyScope, Scope, SteadyScope, Templar, Unknown, Waits
 from labctl.variables.joined import Joined
 from labctl.yaml import Text
 
@@ -83,12 +83,31 @@ WAITING = [
     "{{ a is owned }}",
     "{{ ['x'] | map('extract', hostvars) }}",
     "{% macro m() %}{% endmacro %}{{ m() }}",
+    "{{ [a] | map('own') }}",
+    "{{ [a] | map(b) }}",
+    "{{ [a] | select('owned') }}",
+    "{{ [{'x': a}] | rejectattr('x', 'owned') }}",
+]
+VARYING = [
+    "{{ now() }}",
+    "{{ '%H' | strftime }}",
+    "{{ 5 | random }}",
+    "{{ [1, 2] | ansible.builtin.shuffle }}",
+    "{{ '/x' is exists }}",
+    "{{ '/x' is is_dir }}",
+    "{{ ['/x'] | select('ansible.builtin.file') }}",
+    "{{ [{'x': '/x'}] | selectattr('x', 'link') }}",
+    "{{ ['/x'] | map('realpath') }}",
+    "{{ '/x/*' | fileglob }}",
 ]
 READY = [
     "{{ a | upper }}",
     "{{ a.split(',') }}",
     "{{ range(3) }}",
     "{{ a is defined and a is match('x') }}",
+    "{{ [a] | map('upper') | select('match', 'X') | list }}",
+    "{{ [{'x': a}] | map(attribute='x') | list }}",
+    "{{ [{'x': a}] | selectattr('x') | list }}",
     "{{ a }}",
 ]
 
@@ -110,7 +129,18 @@ def test_templates_that_may_wait_are_not_rendered_by_who_must_not(templar, sourc
         scope.condition("late == 'x'")
 
 
+@pytest.mark.parametrize("source", [*WAITING, *VARYING])
+def test_templates_that_may_say_something_else_later_are_not_rendered_ahead(templar, source):
+    scope = SteadyScope(templar, [{"a": "x", "late": Text(source)}])
+    for text in (source, "{{ late }}"):
+        with pytest.raises(Waits):
+            scope.render(Text(text))
+    with pytest.raises(Waits):
+        scope.template(source)
+
+
 @pytest.mark.parametrize("source", READY)
 def test_templates_that_only_compute_are_rendered(templar, source):
     layers = [{"a": "x,y"}]
+    assert SteadyScope(templar, layers).render(Text(source)) == Scope(templar, layers).render(Text(source))
     assert ReadyScope(templar, layers).render(Text(source)) == Scope(templar, layers).render(Text(source))
