@@ -43,20 +43,26 @@ class Transport(paramiko.Transport):
     ) -> list[str]:
         if not (self.is_active() and self.initial_kex_done):
             raise self.get_exception() or paramiko.AuthenticationException("the server has hung up")
-        done = event or Awaited(self.auth_timeout)
+        done = Awaited(self.auth_timeout)
         handler = self.auth_handler = _Eager(self)
         with suppress(OSError, EOFError), self.packetizer.together():  # the answer says why
-            handler.auth_publickey(username, key, done)
+            handler.auth_publickey(username, key, event or done)
             if self._wanted is not None and handler.asked and first.possible(self):
                 self._first = First(self, self._wanted)
         if event:
             return []
+        done.wait_while(self.is_active)
         try:
-            return handler.wait_for_response(done)
+            return [] if self.let_in else handler.wait_for_response(done)
         finally:
-            if self._first and not self.is_authenticated():
+            if self._first and not self.let_in:
                 self._first.forget()
                 self._first = None
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the server has let the user in, also where it has hung up since."""
+        return self.auth_handler is not None and self.auth_handler.is_authenticated()
 
     def execute(
         self, command: str, prepare: Callable[[paramiko.Channel], None] | None = None

@@ -168,7 +168,7 @@ def _connect(settings: ConnectionSettings, way: Callable[[], Any], wanted: str |
             connection = _connection(settings, sock, wanted)
             try:
                 connection.open()
-                if not connection.transport.is_authenticated():  # one more key or password is asked for
+                if not connection.transport.let_in:  # one more key or password is asked for
                     raise paramiko.AuthenticationException
             except Exception as error:
                 connection.close()

@@ -170,6 +170,18 @@ def test_a_session_that_is_not_opened(started, connections):
         connections.node(started("MaxSessions 0").settings())
 
 
+def test_a_server_that_has_hung_up_before_anyone_looks(started, connections, monkeypatch):
+    let_in = eager.Transport.let_in.fget
+
+    def late(transport):
+        transport.join(20)
+        return let_in(transport)
+
+    monkeypatch.setattr(eager.Transport, "let_in", property(late))
+    with pytest.raises(Unreachable, match="sshd refuses another channel"):
+        connections.node(started("MaxSessions 0").settings())
+
+
 def test_one_key_is_not_enough(started, connections):
     with pytest.raises(AuthenticationFailed, match="does not let user 'root' in"):
         connections.node(started("AuthenticationMethods publickey,publickey").settings())
