@@ -11,10 +11,11 @@ from typing import Any, Literal
 from labctl import vault
 from labctl.engine import exported
 from labctl.engine.background import DetachingNode
+from labctl.engine.deadline import Deadline
 from labctl.engine.looks import Looks, WatchedNode
 from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
-from labctl.engine.session import Deadline, SessionNode
+from labctl.engine.session import SessionNode
 from labctl.engine.settings import Access
 from labctl.engine.state import HostState
 from labctl.errors import Mark, PlaybookError

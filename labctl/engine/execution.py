@@ -8,10 +8,10 @@ from typing import Any
 from labctl.engine import background, driver, results, settings
 from labctl.engine.background import Async
 from labctl.engine.context import RunContext
+from labctl.engine.deadline import Deadline
 from labctl.engine.outcome import Outcome
 from labctl.engine.results import Result
 from labctl.engine.scopes import Scopes
-from labctl.engine.session import Deadline
 from labctl.engine.state import Argument, HostState, Step
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task

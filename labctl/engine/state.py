@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from labctl import configuration
 from labctl.engine.background import Jobs
+from labctl.engine.deadline import Calls, Watchdog
 from labctl.engine.expected import Expected
 from labctl.engine.interrupt import Stop
 from labctl.engine.options import RunOptions
 from labctl.engine.pool import Pool
 from labctl.engine.resume import History
-from labctl.engine.session import Calls, Watchdog
 from labctl.engine.settings import Accesses
 from labctl.engine.step import Stepper
 from labctl.errors import LabctlError, Mark

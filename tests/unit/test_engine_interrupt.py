@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from types import SimpleNamespace
 
+import pytest
+
+from labctl.engine.deadline import Calls, Deadline, Watchdog
 from labctl.engine.interrupt import Stop
-from labctl.errors import ConnectionLost
+from labctl.engine.pool import Pool
+from labctl.errors import ConnectionLost, TaskTimeout
 from labctl.events import Kind
 
 SLOW = """\
@@ -77,10 +83,75 @@ def test_undoing_also_happens_at_the_end_of_a_good_run(play):
 
 
 def test_timeout_fails_the_task_when_the_node_no_longer_answers(play, monkeypatch):
-    monkeypatch.setattr("labctl.engine.session.Watchdog.GRACE", 0.05)
+    monkeypatch.setattr("labctl.engine.deadline.Watchdog.GRACE", 0.05)
     play.write("tasks/undoable.py", UNDOABLE)
     hang(play)
     ran = play(SLOW % ", timeout: 0.2")
     assert ran.log == "first a ok\nsecond a ok\nslow a failed"
     assert "did not end within its timeout of 0.2 s" in ran.value("slow")["msg"]
     assert ran.result.exit_code == 2
+
+
+TIDY = '''\
+"""Wait, and tidy up in the end."""
+from dataclasses import dataclass
+from labctl.task_types import Args
+
+@dataclass(kw_only=True)
+class Arguments(Args):
+    pass
+
+def run(args, ctx):
+    ctx.node.run(["begin"])
+    try:
+        ctx.wait(20)
+    finally:
+        ctx.node.run(["tidy"])
+'''
+
+
+def test_what_a_task_puts_back_after_an_interrupt_keeps_its_connection(play, monkeypatch):
+    play.write("tasks/tidy.py", TIDY)
+    stop, tidying, waited_for, dropped = Stop(), threading.Event(), threading.Event(), []
+    node, drain = play.connections.node(type("S", (), {"host": "a", "user": "root"})()), Pool.drain
+
+    def command(argv, **_options):
+        if argv == ["begin"]:
+            stop.ask()
+        else:
+            tidying.set()
+            assert waited_for.wait(20)
+        return SimpleNamespace(timed_out=False)
+
+    def running_hosts(calls):
+        assert tidying.wait(20)
+        return hosts(calls)
+
+    def wait(pool, seconds):
+        waited_for.set()
+        return drain(pool, seconds)
+
+    node.run, play.connections.drop = command, dropped.append
+    hosts = Calls.hosts
+    monkeypatch.setattr(Calls, "hosts", running_hosts)
+    monkeypatch.setattr(Pool, "drain", wait)
+    assert play("- {hosts: a, gather_facts: false, tasks: [tidy: {}]}", stop=stop).result.exit_code == 130
+    assert not dropped
+
+
+@pytest.mark.parametrize(("clean_up", "drops"), [(True, []), (False, ["a"])])
+def test_the_watchdog_ends_only_what_has_not_heard_of_the_time(monkeypatch, clean_up, drops):
+    monkeypatch.setattr(Watchdog, "GRACE", 0.01)
+    dropped = []
+    watchdog = Watchdog(dropped.append)
+    deadline = Deadline(Stop(), 0.1)
+    with watchdog.watching(deadline, ["a"]):
+        if clean_up:
+            with pytest.raises(TaskTimeout):
+                deadline.wait(20)
+        with deadline.call("a"):
+            while watchdog._watched:
+                time.sleep(0.01)
+            watchdog.close()
+            watchdog._thread.join()
+    assert dropped == drops
