@@ -35,7 +35,7 @@ from tests.packages import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
-USER = "labctltest"
+USER = f"labctltest{os.getpid()}"  # others may test on this machine
 PASSWORD = "correct horse"
 
 
