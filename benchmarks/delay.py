@@ -61,9 +61,8 @@ def carry(holder: int, delay: float) -> None:
         for target, queue in waiting.items():
             while queue and queue[0][0] <= now:
                 packet = queue.popleft()[1]
-                with suppress(
-                    OSError
-                ):  # a device that is not up yet takes none: the packet is lost, as in any network
+                # a device that is not up yet takes none: the packet is lost, as in any network
+                with suppress(OSError):
                     os.write(target, packet)
 
 

@@ -14,9 +14,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether all of them end within 30 s."""
-    until = time.monotonic() + 30
+def gone(pids: list[int], *, within: float = 30.0) -> bool:
+    """Whether all of them end in that many seconds."""
+    until = time.monotonic() + within
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.01)
     return not any(map(alive, pids))

@@ -23,6 +23,7 @@ from labctl.node.asked import Asked
 from labctl.node.client import AgentNode
 from labctl.node.compiled import compile_all
 from labctl.node.pipes import ProcessPipe
+from tests.processes import alive, gone
 
 NODE_FOLDER = Path(labctl.__file__).parent / "node"
 
@@ -45,23 +46,6 @@ def node(pipe):
     node = AgentNode("here", pipe)
     yield node
     node.close()
-
-
-def alive(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def gone_within(seconds: float, pids: list[int]) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if not any(map(alive, pids)):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def threads_of(node: AgentNode) -> int:
@@ -276,7 +260,7 @@ class TestTimeouts:
         done = node.run(tree(tmp_path / "pids"), timeout=1.0)
         assert done.timed_out
         assert done.rc < 0
-        assert gone_within(1.0, pids_in(tmp_path / "pids", 4))
+        assert gone(pids_in(tmp_path / "pids", 4), within=1.0)
 
     def test_kills_what_ignores_sigterm_and_keeps_its_output(self, node):
         done = node.run(
@@ -430,7 +414,7 @@ print(node.hello["pid"], flush=True)
             assert all(map(alive, [*started, daemon]))
             controller.kill()
         try:
-            assert gone_within(5.0, started)
+            assert gone(started, within=5.0)
             assert alive(daemon)
         finally:
             os.kill(daemon, signal.SIGKILL)
@@ -515,7 +499,7 @@ print(node.hello["pid"], flush=True)
             os.kill(node.hello["pid"], signal.SIGTERM)
             with pytest.raises(ConnectionLost):
                 running.result(timeout=10)
-        assert gone_within(5.0, pids)
+        assert gone(pids, within=5.0)
 
 
 class TestPrograms:

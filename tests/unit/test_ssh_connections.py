@@ -32,6 +32,7 @@ from labctl.node.client import AgentNode
 from labctl.node.duty import DUTY
 from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
 from tests.packages import need
+from tests.processes import alive, gone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
@@ -137,21 +138,6 @@ def user(tmp_path_factory):
     subprocess.run(["userdel", "-r", "-f", USER], check=False, capture_output=True)
 
 
-def alive(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def gone_within(seconds: float, pid: int) -> bool:
-    until = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not alive(pid)
-
-
 class TestNode:
     def test_runs_and_is_kept(self, sshd, connections):
         node = connections.node(sshd.settings())
@@ -192,8 +178,8 @@ class TestNode:
             os.kill(parent, signal.SIGKILL)
             with pytest.raises(ConnectionLost):
                 waiting.result(timeout=10)
-        assert gone_within(5.0, pid)
-        assert gone_within(5.0, agent)
+        assert gone([pid], within=5.0)
+        assert gone([agent], within=5.0)
 
     def test_the_last_ones_leave_what_is_idle_to_the_end_of_the_process(self, sshd):
         made = Connections(last=True)
@@ -457,7 +443,7 @@ class TestShell:
         done = connections.shell(sshd.settings(), f"echo $$ > {tmp_path}/pid; echo x; sleep 600", timeout=3)
         assert done.timed_out
         assert done.stdout == b"x\n"
-        assert gone_within(5.0, int((tmp_path / "pid").read_text()))
+        assert gone([int((tmp_path / "pid").read_text())], within=5.0)
 
     def test_a_left_daemon_does_not_hold_it(self, sshd, connections, tmp_path):
         done = connections.shell(sshd.settings(), f"sleep 600 & echo $! > {tmp_path}/pid; echo done")
@@ -477,7 +463,7 @@ class TestShell:
         assert (done.rc, done.stdout) == (4, b"in")
         done = connections.shell(here, f"echo $$ > {tmp_path}/pid; sleep 600", timeout=0.3)
         assert done.timed_out
-        assert gone_within(2.0, int((tmp_path / "pid").read_text()))
+        assert gone([int((tmp_path / "pid").read_text())], within=2.0)
 
 
 class TestBecome:
@@ -542,7 +528,7 @@ class TestBecome:
             connections.close()
             with pytest.raises(ConnectionLost):
                 waiting.result(timeout=10)
-        assert gone_within(5.0, int((tmp_path / "pid").read_text()))
+        assert gone([int((tmp_path / "pid").read_text())], within=5.0)
 
     def test_local(self, connections, user):
         here = ConnectionSettings("localhost", "localhost", connection="local", python="/usr/bin/python3")
