@@ -4,7 +4,6 @@ A dry run does not stop. Where nobody can answer (no terminal) a prompt is passe
 Returns start, stop, delta (whole seconds), user_input, echo, stdout.
 """
 
-import getpass
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from labctl import terminal
 from labctl.task_types import Args, Context, arg
 
 ON_CONTROLLER = True
@@ -84,8 +84,7 @@ def _ask(args: Arguments, ctx: Context) -> str:
     if not sys.stdin.isatty():
         ctx.warn(f"no terminal to answer: {prompt}")
         return ""
-    if not args.echo:
-        return getpass.getpass(f"{prompt}: ")
-    sys.stderr.write(f"{prompt}: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().rstrip("\n")
+    try:
+        return terminal.line(f"{prompt}: ", hidden=not args.echo, check=lambda: ctx.wait(0))
+    except EOFError:
+        return ""

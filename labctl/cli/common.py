@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +184,7 @@ def split_tags(given: Sequence[str]) -> frozenset[str]:
     return frozenset(tag.strip() for item in given for tag in item.split(",") if tag.strip())
 
 
-def _ask(text: str, private: bool) -> str:
-    import getpass
+def _ask(text: str, private: bool, check: Callable[[], object]) -> str:
+    from labctl import terminal
 
-    return getpass.getpass(f"{text}: ") if private else input(f"{text}: ")
+    return terminal.answer(f"{text}: ", hidden=private, check=check)

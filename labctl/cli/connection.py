@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from typing import Any
 
-from labctl import configuration, vault
+from labctl import configuration, terminal, vault
 from labctl.cli import passwords
 from labctl.errors import UsageError
 
@@ -38,7 +37,7 @@ def _password(args: argparse.Namespace) -> str | None:
             raise UsageError(
                 "-k asks for a password, and this is no terminal", hint="ansible_password can hold it"
             )
-        secret = getpass.getpass("SSH password: ")
+        secret = terminal.answer("SSH password: ", hidden=True)
     elif path:
         secret = passwords.read_file(args, path, "connection password")
     else:

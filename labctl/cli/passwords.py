@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labctl import configuration, vault, yaml
+from labctl import configuration, terminal, vault, yaml
 from labctl.errors import UsageError
 from labctl.vault import DEFAULT, Keyring, Password, passwords
 
@@ -82,7 +81,7 @@ def ask(prompt: str, *, hidden: bool = True) -> str:
             sys.stderr.write(prompt)
             sys.stderr.flush()
         elif sys.stdin.isatty():
-            return getpass.getpass(prompt).strip()
+            return terminal.line(prompt, hidden=True).strip()
         line = sys.stdin.readline()
     except EOFError:
         line = ""
@@ -103,7 +102,7 @@ def become_password(args: argparse.Namespace) -> str | None:
             raise UsageError(
                 "-K asks for a password, and this is no terminal", hint="ansible_become_password can hold it"
             )
-        secret = getpass.getpass("become password: ")
+        secret = terminal.answer("become password: ", hidden=True)
     elif path:
         secret = read_file(args, path, "become password")
     else:

@@ -63,8 +63,7 @@ def _talk(task: Task, scope: Scope, outcome: Outcome, host: str, run: Run) -> bo
     assert run.options.ask is not None
     _say(run, f"{task.label()} on {host} is {outcome.result.status}. {_HELP}")
     while True:
-        run.stop.check()
-        said = run.options.ask(f"[{host}] {task.label()} (debug)", False).strip()
+        said = run.options.ask(f"[{host}] {task.label()} (debug)", False, run.stop.check).strip()
         word, _blank, rest = said.partition(" ")
         match word:
             case "c" | "continue":

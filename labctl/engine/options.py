@@ -15,7 +15,8 @@ class RunOptions:
     """The command line's part of a run. `forks`: hosts at once. `tags` empty means all. `root` is where
     the `runs` folder goes. `argv` is only recorded. Connection defaults (`connection`: as
     variables would say them) give way to inventory variables.
-    `ask(text, private)` asks the user; None where there is no terminal. `step`: ask before each task.
+    `ask(text, private, check)` asks the user, and calls `check`, which may raise, while nobody answers; None where there is
+    no terminal. `step`: ask before each task.
     `resume`: the folder of the run to go on from. `shard`: the part of the hosts that this run works on."""
 
     forks: int = 10
@@ -41,7 +42,7 @@ class RunOptions:
     shard: Shard | None = None
     root: Path = field(default_factory=Path.cwd)
     argv: tuple[str, ...] = ()
-    ask: Callable[[str, bool], str] | None = None
+    ask: Callable[[str, bool, Callable[[], object]], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labctl import vault, yaml
-from labctl.engine import settings
+from labctl import yaml
+from labctl.engine import prompts, settings
 from labctl.engine.flow import Flow
 from labctl.engine.pool import Inline
 from labctl.engine.scopes import Scopes
@@ -45,7 +45,7 @@ def run(shared: Run, play: Play) -> bool:
     shared.connections.expect(len(hosts))
     scopes = Scopes(shared, play, hosts)
     scopes.matched = [state.name for state in matched]
-    _prompt(shared, play, scopes)
+    scopes.prompted = prompts.answers(shared, play)
     for batch in _batches(play, hosts, scopes):
         scopes.batch = batch
         if not _run_batch(shared, play, scopes, batch):
@@ -97,31 +97,6 @@ def _hosts(shared: Run, play: Play) -> tuple[list[HostState], list[HostState]]:
         case _:
             pass
     return states, alive
-
-
-def _prompt(shared: Run, play: Play, scopes: Scopes) -> None:
-    """Ask for `vars_prompt` variables not given by -e; without a terminal the default must do, or nothing."""
-    answers: dict[str, Any] = {}
-    for prompt in play.vars_prompt:
-        name = str(prompt["name"])
-        if name in shared.options.extra_vars:
-            continue
-        if shared.options.ask is not None:
-            text = str(prompt.get("prompt") or name)
-            answer = shared.options.ask(text, bool(prompt.get("private", True)))
-            answers[name] = answer or prompt.get("default", "")
-            if prompt.get("private", True):
-                vault.current().masks.add(answers[name], open_=True)
-        elif "default" in prompt:
-            answers[name] = prompt["default"]
-        else:
-            answers[name] = "None"
-            mark = yaml.mark_of(prompt, play.mark)
-            message = (
-                f"'{name}' must be asked for, and this is no terminal: it is None (-e {name}=… gives it)"
-            )
-            shared.bus.emit(Kind.WARNING, message=message, mark=str(mark))
-    scopes.prompted = answers
 
 
 def _batches(play: Play, hosts: list[HostState], scopes: Scopes) -> Iterator[list[HostState]]:

@@ -161,7 +161,7 @@ class Run:
         self.hosts: dict[str, HostState] = {}
         self.shared: dict[str, Any] = {}
         self.started = options.start_at_task is None
-        self.stepper = Stepper(options)
+        self.stepper = Stepper(options, stop)
         self.expected = Expected()
         self.history: History
         self.playbook_dir = Path.cwd()

@@ -184,5 +184,16 @@ def _check_prompts(play: Play, loader: Loader) -> None:
             if key not in _PROMPT_KEYS:
                 hint = did_you_mean(str(key), _PROMPT_KEYS)
                 loader.problems.add(f"unknown key '{key}' in vars_prompt", prompt.key_mark(key), hint)
+        if prompt.get("encrypt"):
+            _check_scheme(prompt, loader)
         if not is_identifier(prompt.get("name")):
             loader.problems.add("a prompt must name its variable", prompt.mark, "for example 'name: release'")
+
+
+def _check_scheme(prompt: yaml.Mapping, loader: Loader) -> None:
+    from labctl.variables.filters.passwords import KNOWN
+
+    scheme = prompt["encrypt"]
+    if scheme not in KNOWN:
+        hint = did_you_mean(str(scheme), KNOWN) or f"there are {', '.join(KNOWN)}"
+        loader.problems.add(f"unknown scheme '{scheme}' to encrypt with", prompt.value_mark("encrypt"), hint)

@@ -508,12 +508,14 @@ def test_prompts_are_asked_unless_given(play):
           tasks: [{name: one, probe: "{{ [p, q, e] }}"}]
         """
     asked = []
-    answers = {"Which": "this", "q": ""}
+    answers = {"Which": "this", "q [d]": ""}
     ran = play(
-        text, extra_vars={"e": "extra"}, ask=lambda t, private: asked.append((t, private)) or answers[t]
+        text,
+        extra_vars={"e": "extra"},
+        ask=lambda t, private, _check: asked.append((t, private)) or answers[t],
     )
     assert ran.value("one")["text"] == ["this", "d", "extra"]
-    assert asked == [("Which", False), ("q", True)]
+    assert asked == [("Which", False), ("q [d]", True)]
     assert play(text, extra_vars={"e": "extra"}).value("one")["text"] == ["None", "d", "extra"]
 
 

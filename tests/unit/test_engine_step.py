@@ -19,7 +19,7 @@ def test_only_what_is_allowed_runs_until_continue(play):
     answers = iter(["y", "", "c"])
     asked = []
 
-    def ask(text, private):
+    def ask(text, private, _check):
         asked.append((text, private))
         return next(answers)
 

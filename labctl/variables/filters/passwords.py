@@ -35,6 +35,7 @@ SCHEMES = {
     "bcrypt": Scheme("2b", _BCRYPT_SALT, 12),
 }
 _NAMES = {"md5": "md5_crypt", "blowfish": "bcrypt", "sha256": "sha256_crypt", "sha512": "sha512_crypt"}
+KNOWN = (*_NAMES, *SCHEMES)
 _IDENTS = ("2", "2a", "2b", "2y")
 _LOCK = threading.Lock()  # crypt() answers in one static buffer
 
@@ -51,7 +52,7 @@ def password_hash(  # noqa: PLR0917 - Ansible's positions
     each call gives another."""
     name = _NAMES.get(hashtype, hashtype)
     if name not in SCHEMES:
-        hint = did_you_mean(hashtype, [*_NAMES, *SCHEMES]) or ", ".join(_NAMES)
+        hint = did_you_mean(hashtype, KNOWN) or ", ".join(_NAMES)
         raise VariableError(f"password_hash: there is no scheme '{hashtype}'", hint=hint)
     if not isinstance(password, str | int | float) or isinstance(password, bool):
         raise VariableError(f"password_hash: needs a string, not {type(password).__name__}")
