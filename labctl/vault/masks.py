@@ -14,6 +14,7 @@ from labctl.events import Event, Kind
 
 HIDDEN = "********"
 _PRINTS = frozenset({"debug", "ansible.builtin.debug", "ansible.legacy.debug"})
+_NOT_PRINTED = frozenset({"unknown", "failed", "unreachable", "ignored", "rescued"})  # it says why instead
 _SHORTEST = 4  # a shorter text is in so many others that hiding it hides nothing else
 _SHORTEST_WORD = 6  # of a vault: "inner" or "admin" is met in names and paths that are no secret
 _OF_A_FILE = 8  # what a wholly encrypted file of variables says under an ordinary name
@@ -89,7 +90,9 @@ class Masks:
         """An event as it may be shown: what a task prints on purpose may be open secrets."""
         if not self or event.kind is Kind.STATS:
             return event
-        data = self.hide(event.data, on_purpose=event.data.get("action") in _PRINTS)
+        data = self.hide(event.data)
+        if event.data.get("action") in _PRINTS and event.data.get("status") not in _NOT_PRINTED:
+            data["result"] = self.hide(event.data.get("result"), on_purpose=True)
         return replace(event, data=data, play=self.hide(event.play), task=self.hide(event.task))
 
     def longest_start(self, text: str) -> int:

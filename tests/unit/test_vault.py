@@ -238,6 +238,28 @@ class TestMasks:
             assert shown.task == "******** ********"
             assert shown.host == "from-a-vault"
 
+    @pytest.mark.parametrize("status", ["unknown", "failed"])
+    def test_what_debug_says_instead_of_what_it_prints_is_hidden(self, status) -> None:
+        masks = Masks()
+        masks.add("from-a-vault", open_=True)
+        data = {
+            "action": "debug",
+            "status": status,
+            "unknown": "from-a-vault",
+            "result": {"msg": "from-a-vault"},
+        }
+        shown = masks.event(Event(Kind.RESULT, data, host="a"))
+        assert (shown.data["unknown"], shown.data["result"]) == ("********", {"msg": "********"})
+
+    def test_what_debug_is_called_is_hidden(self) -> None:
+        masks = Masks()
+        masks.add("from-a-vault", open_=True)
+        data = {"action": "debug", "status": "ok", "label": "from-a-vault", "result": {"msg": "from-a-vault"}}
+        shown = masks.event(Event(Kind.ITEM, data, host="a"))
+        assert (shown.data["label"], shown.data["result"]) == ("********", {"msg": "from-a-vault"})
+        start = masks.event(Event(Kind.TASK_START, {"action": "debug", "name": "with from-a-vault"}))
+        assert start.data["name"] == "with ********"
+
     def test_results_under_no_log_come_back_hidden(self) -> None:
         masks = Masks()
         masks.add_result({"stdout": "s3cret-output", "stderr": "", "rc": 0, "dest": "/etc/some/path"})
