@@ -53,6 +53,10 @@ def load_inventory(args: argparse.Namespace) -> tuple[list[str], Inventory]:
     passwords.unlock(args)
     yaml.tell_of_doubled_keys(lambda said, mark: _warn(f"{mark}: {said}"))
     sources = inventory_sources(args)
+    if not sources:
+        _warn(
+            f"no inventory: -i names none, and there is no {_DEFAULT_INVENTORY} here; only localhost is known"
+        )
     inventory = load(sources, _evaluate)
     _allow_files(len(inventory.hosts))
     return sources, inventory

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from labctl import __version__
-from labctl.errors import LabctlError, UsageError, did_you_mean
+from labctl.errors import EnvironmentProblem, LabctlError, UsageError, did_you_mean
 
 COMMANDS = {
     "run": "run playbooks against an inventory",
@@ -113,15 +115,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # `labctl … | head`: nobody reads on; keep the interpreter from complaining at exit.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return crash(error)
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(EnvironmentProblem(f"{where}{error.strerror}"))
     except Exception as error:
         return crash(error)
 
 
 def fail(error: LabctlError) -> int:
     """Show an error as its user sees it; its exit code comes back."""
-    sys.stdout.flush()
+    _flush()
     sys.stderr.write(f"ERROR: {_hidden(error.report())}\n")
     return error.exit_code
+
+
+def _flush() -> None:
+    with suppress(OSError):  # what it could not write is said already, or about to be
+        sys.stdout.flush()
 
 
 def _hidden(text: str) -> str:
@@ -134,7 +146,7 @@ def crash(error: Exception) -> int:
     """A fault of labctl itself: one line, and the details in a file."""
     from labctl.cli.crash import write_log
 
-    sys.stdout.flush()
+    _flush()
     sys.stderr.write(
         f"ERROR: unexpected {type(error).__name__}: {_hidden(str(error))} (this is a fault of labctl)\n"
         f"hint: the details are in {write_log(error)}\n"

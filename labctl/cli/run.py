@@ -110,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.step and options.ask is None:
         raise UsageError("--step asks before each task, and this is no terminal")
+    _check_secrets(books)
     _check_start(books, options.start_at_task)
     _check_patterns(books, inventory, args.limit)
     return execute(args, Work(options, sources, inventory, registry, books))
@@ -125,6 +126,16 @@ def _check_names(book: Playbook, inventory: Inventory, options: RunOptions, *, u
     book.warnings += missing(book)
     if unused:
         book.warnings += names.unused()
+
+
+def _check_secrets(books: list[Playbook]) -> None:
+    """What cannot be decrypted is said before any host is touched."""
+    from labctl.playbook import vars_files
+    from labctl.variables import load_vars_file
+
+    for play in (play for book in books for play in book.plays):
+        for path in vars_files.files(play):
+            load_vars_file(path)
 
 
 def _check_tags(books: list[Playbook], options: RunOptions) -> None:

@@ -34,12 +34,13 @@ class DenseConsole(PlainConsole):
         self._write(self._paint("head", f"PLAY {event.data.get('name') or ''}"))
 
     def _on_task_start(self, event: Event) -> None:
-        self._flush_bad()
-        self._began.clear()
-        self._held.clear()
+        super()._on_task_start(event)
+        self._waiting = self._hosts_left
+
+    def _task_banner(self, event: Event) -> None:
+        self._task = event.task
         word = "handler " if event.data.get("handler") else ""
         self._label = f"{word}{event.data.get('name') or event.task or ''}"
-        self._waiting = self._hosts_left = len(event.data.get("hosts") or ())
 
     def _on_include(self, event: Event) -> None:
         pass
@@ -49,6 +50,7 @@ class DenseConsole(PlainConsole):
             super()._on_item(event)
 
     def _on_result(self, event: Event) -> None:
+        self._under(event)
         status = Status(event.data["status"])
         seconds = event.data.get("seconds") or 0
         took = f" {seconds:.1f}s" if seconds >= 1 else ""

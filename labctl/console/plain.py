@@ -38,7 +38,8 @@ class PlainConsole:
         self._bad: list[Event] = []
         self._failures: dict[tuple[str, str, str], tuple[list[str], Event]] = {}
         self._hosts_left = 0
-        self._task_line: str | None = None
+        self._free: dict[str | None, Event] = {}  # tasks that have begun where hosts go on by themselves
+        self._task: str | None = None  # the last that was named
         self._dry = False
         self._handlers = {kind: getattr(self, f"_on_{kind}", None) for kind in Kind}
 
@@ -67,15 +68,32 @@ class PlainConsole:
 
     def _on_play_start(self, event: Event) -> None:
         self._flush_bad()
+        self._free.clear()
         self._banner(f"PLAY [{event.data.get('name') or ''}]")
         if not event.data.get("hosts"):
             self._write(self._paint("skipped", "skipping: no hosts matched"))
 
     def _on_task_start(self, event: Event) -> None:
         self._flush_bad()
-        self._began.clear()
-        self._held.clear()
-        self._hosts_left = len(event.data.get("hosts") or ())
+        hosts = event.data.get("hosts") or ()
+        for host in hosts:
+            self._began.pop(host, None)
+            self._held.pop(host, None)
+        if event.data.get("free"):
+            self._hosts_left = 0
+            self._free[event.task] = event
+            return
+        self._free.clear()
+        self._hosts_left = len(hosts)
+        self._task_banner(event)
+
+    def _under(self, event: Event) -> None:
+        """Where hosts go on by themselves, the task is named when something has come of it."""
+        if event.task in self._free and event.task != self._task:
+            self._task_banner(self._free[event.task])
+
+    def _task_banner(self, event: Event) -> None:
+        self._task = event.task
         word = "RUNNING HANDLER" if event.data.get("handler") else "TASK"
         self._banner(f"{word} [{event.data.get('name') or event.task or ''}]")
         if self._verbosity >= 2 and event.data.get("path"):
@@ -90,6 +108,7 @@ class PlainConsole:
         lines = self._held.setdefault(host, [])
         lines.extend(clean(str(event.data.get("text", ""))).splitlines())
         if self._verbosity >= 1 or event.time - self._began.get(host, event.time) >= LIVE_AFTER:
+            self._under(event)
             for line in lines:
                 self._write(self._paint("dim", f"  {host} | {line}"))
             lines.clear()
@@ -113,6 +132,7 @@ class PlainConsole:
         self._write(text.rstrip())
 
     def _on_retry(self, event: Event) -> None:
+        self._under(event)
         left = event.data.get("retries", 0) - event.data.get("attempt", 0) + 1
         self._write(
             self._paint(
@@ -122,7 +142,10 @@ class PlainConsole:
 
     def _on_include(self, event: Event) -> None:
         hosts = ", ".join(event.data.get("hosts") or ())
-        self._write(self._paint("skipped", f"included: {event.data.get('file', '')} for {hosts}"))
+        self._under(event)
+        item = event.data.get("item")
+        turn = "" if item is None else f" => (item={item})"
+        self._write(self._paint("skipped", f"included: {event.data.get('file', '')} for {hosts}{turn}"))
 
     def _on_notify(self, event: Event) -> None:
         if self._verbosity >= 2:
@@ -171,6 +194,7 @@ class PlainConsole:
             condition = result.get("false_condition")
             suffix += f" => {result['skip_reason']}" + (f": {condition}" if condition else "")
         style = status
+        self._under(event)
         self._write(paint(style, f"{word}: [{_where(event)}]{suffix}") + took)
         if self._dry:
             for line in self._dry_changes(event, status):
@@ -220,6 +244,7 @@ class PlainConsole:
         shown = ", ".join(_where(event) for event in events)
         word = "UNREACHABLE!" if result.get("unreachable") else "FAILED!"
         style = "unreachable" if result.get("unreachable") else "failed"
+        self._under(first)
         self._write(self._paint(style, f"fatal: [{shown}]: {word}"))
         for line in result_lines(result, everything=self._verbosity >= 1):
             self._write(self._paint(style, line))

@@ -136,6 +136,7 @@ class Flow:
             path=f"{mark.file}:{mark.line}",
             handler=isinstance(step.task, Handler),
             hosts=[host.name for host in hosts],
+            **({"free": True} if isinstance(self.pool, Inline) else {}),
         )
 
     def _wanted(self, task: Task) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from labctl import yaml
-from labctl.engine import results, verdict
+from labctl.engine import results, settings, verdict
 from labctl.engine.loops import turns
 from labctl.engine.results import Result
 from labctl.engine.state import Frame, HostState, Step
@@ -30,6 +30,7 @@ class _Include:
 
     arguments: dict[str, Any]
     params: dict[str, Any]
+    item: str | None  # its label, where the include is in a loop
     hosts: list[HostState]
 
 
@@ -47,39 +48,44 @@ def run(flow: Flow, step: Step, acting: list[HostState], hosts: list[HostState])
             flow.record(step, host, Outcome(wanted))
             continue
         turns_of: Counter[str] = Counter()
-        for arguments, params in wanted:
+        for arguments, params, item in wanted:
             key = repr((arguments, params))
             turns_of[key] += 1  # a host may include the same more than once
-            include = found.setdefault((key, turns_of[key]), _Include(arguments, params, []))
+            include = found.setdefault((key, turns_of[key]), _Include(arguments, params, item, []))
             include.hosts.append(host)
     flow.after(step, acting, hosts)
     loaded: dict[str, list[Entry]] = {}
-    for include in found.values():
+    ready = [include for include in found.values() if _begin(flow, step, include, loaded)]
+    for include in ready:
         live = [host for host in include.hosts if host.alive]
+        entries = loaded[_key(include)]
+        for host in live:
+            host.left -= {entry.role for entry in entries if entry.role}  # it may come back in a loop
         if live:
-            _walk(flow, step, include, live, loaded)
+            flow.walk(entries, live, step.frame.inside(include.params))
 
 
 def _of_host(
     flow: Flow, task: Task, host: HostState, frame: Frame
-) -> list[tuple[dict[str, Any], dict[str, Any]]] | Result:
+) -> list[tuple[dict[str, Any], dict[str, Any], str | None]] | Result:
     """What one host includes, turn by turn, or why it includes nothing."""
     scope = flow.scope(host, task, frame)
     if task.loop is None:
         if (refused := verdict.refused(task, scope)) is not None:
             return refused
-        return [(_arguments(task, scope), _vars(task, scope))]
+        return [(_arguments(task, scope), _vars(task, scope), None)]
     try:
         todo = turns(task, scope)
     except (UndefinedVariable, UnknownValue):
         if (refused := verdict.refused(task, scope)) is not None:
             return refused
         raise
-    found = []
+    found: list[tuple[dict[str, Any], dict[str, Any], str | None]] = []
     for turn in todo:
         inner = flow.scope(host, task, frame.inside(turn.variables))
         if verdict.refused(task, inner) is None:
-            found.append((_arguments(task, inner), {**turn.variables, **_vars(task, inner)}))
+            label = turn.label(inner, no_log=settings.lenient(task, "no_log", inner))
+            found.append((_arguments(task, inner), {**turn.variables, **_vars(task, inner)}, str(label)))
     return found or results.skipped("No items in the list" if not todo else "All items skipped", results=[])
 
 
@@ -101,13 +107,19 @@ def _vars(task: Task, scope: Scope) -> dict[str, Any]:
     return found
 
 
-def _walk(
-    flow: Flow, step: Step, include: _Include, hosts: list[HostState], loaded: dict[str, list[Entry]]
-) -> None:
+def _key(include: _Include) -> str:
+    return repr(sorted(include.arguments.items()))
+
+
+def _begin(flow: Flow, step: Step, include: _Include, loaded: dict[str, list[Entry]]) -> bool:
+    """Read what is included, and tell of it; whether there is anything to walk through."""
+    hosts = [host for host in include.hosts if host.alive]
+    if not hosts:
+        return False
     what = str(
         include.arguments.get("file") or include.arguments.get("name") or include.arguments.get("role")
     )
-    key = repr(sorted(include.arguments.items()))
+    key = _key(include)
     try:
         if key not in loaded:
             loaded[key] = _load(flow, step.task, include)
@@ -115,13 +127,14 @@ def _walk(
         for host in hosts:
             flow.record(step, host, Outcome(results.of_error(error)))
         flow.after(step, hosts, hosts)
-        return
+        return False
     flow.run.history.loaded(step.task, loaded[key])
-    flow.emit(Kind.INCLUDE, task=step.label, file=what, hosts=[host.name for host in hosts])
+    flow.emit(
+        Kind.INCLUDE, task=step.label, file=what, item=include.item, hosts=[host.name for host in hosts]
+    )
     for host in hosts:
         host.count(str(Status.OK))
-        host.left -= {entry.role for entry in loaded[key] if entry.role}  # it may come back in a loop
-    flow.walk(loaded[key], hosts, step.frame.inside(include.params))
+    return True
 
 
 def _load(flow: Flow, task: Task, include: _Include) -> list[Entry]:

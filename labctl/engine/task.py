@@ -306,6 +306,8 @@ class HostTask:
     def _emit_item(self, label: Any, result: Result) -> None:
         status = result.status
         data = {"unknown": result.unknown} if result.unknown else {}
+        if self.outcome.target:
+            data["delegated"] = self.outcome.target
         if not self.outcome.no_log and result.changes:
             data["changes"] = hide(result.changes, self.outcome.secrets)
         if not self.outcome.no_log and result.diff:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
-from labctl import yaml
 from labctl.errors import LabctlError
+from labctl.playbook import vars_files
 from labctl.playbook.kinds import is_template
-from labctl.playbook.loader import Loader, find_file
+from labctl.playbook.loader import Loader
 from labctl.playbook.tree import Entry, Keywords, Play, Playbook, walk
+from labctl.variables import load_vars_file
 
 
 def render_tags(playbook: Playbook, loader: Loader) -> None:
@@ -58,15 +59,7 @@ def _render(node: Keywords, loader: Loader, files: Mapping[str, Any]) -> None:
 def _vars_files(play: Play) -> dict[str, Any]:
     """The variables of those files that are named outright."""
     merged: dict[str, Any] = {}
-    for name in play.vars_files:
-        path = None if not isinstance(name, str) or is_template(name) else _found(name, play.dir)
-        try:
-            values = yaml.load_file(str(path)) if path else None
-        except LabctlError:
-            continue
-        merged |= values if isinstance(values, dict) else {}
+    for path in vars_files.files(play):
+        with suppress(LabctlError):  # it is said elsewhere
+            merged |= load_vars_file(path)
     return merged
-
-
-def _found(name: str, folder: Path) -> Path | None:
-    return find_file(name, [folder, folder / "vars"])

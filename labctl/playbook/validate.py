@@ -9,7 +9,7 @@ from typing import Any
 
 from labctl import configuration
 from labctl.errors import LabctlError, did_you_mean
-from labctl.playbook import strings
+from labctl.playbook import strings, vars_files
 from labctl.playbook.handlers import handlers_of
 from labctl.playbook.kinds import is_template
 from labctl.playbook.loader import Loader, find_file, not_found, search_folders
@@ -32,7 +32,7 @@ def validate(playbook: Playbook, loader: Loader) -> None:
         entries = [entry for _section, section in play.sections() for entry in section]
         handlers = [*play.own_handlers, *(entry for role in roles for entry in role.handlers)]
         checker.entries([*entries, *handlers])
-        _check_vars_files(play, loader)
+        vars_files.check(play, loader)
         missing_is_fatal = configuration.current().boolean("error_on_missing_handler") is not False
         if missing_is_fatal and not checker.open_ended:
             _check_notifications([*play.handlers(), *checker.handlers], checker.tasks, loader)
@@ -159,19 +159,6 @@ def _has_template(value: Any) -> bool:
     if isinstance(value, list):
         return any(_has_template(item) for item in value)
     return False
-
-
-def _check_vars_files(play: Play, loader: Loader) -> None:
-    for item in play.vars_files:
-        names = item if isinstance(item, list) else [item]
-        if any(is_template(name) for name in names):
-            continue
-        if not any(find_file(str(name), [play.dir, play.dir / "vars"]) for name in names):
-            mark = mark_of(names[-1], play.mark_of("vars_files"))
-            assert mark is not None
-            loader.problems.errors.append(
-                not_found("the file of variables", str(names[-1]), [play.dir, play.dir / "vars"], mark)
-            )
 
 
 def _check_notifications(handlers: Sequence[Handler], tasks: Sequence[Task], loader: Loader) -> None:

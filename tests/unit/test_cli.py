@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -233,3 +234,58 @@ def test_doc_describes_what_the_engine_does_itself(cli):
     assert "  tasks_from\n" in cli("doc", "ansible.builtin.include_role")[1]
     assert "\nmeta " in cli("doc", "--list")[1]
     assert json.loads(cli("doc", "--json", "meta", "copy")[1])["meta"]["arguments"]["action"]["doc"]
+
+
+LATER = """\
+- hosts: all
+  gather_facts: false
+  tasks: [{copy: {content: x, dest: "{{ playbook_dir }}/touched"}}]
+- {hosts: all, gather_facts: false, vars_files: more.yml, tasks: [{debug: {var: a}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("a: [1", 6, "more.yml:2:1: not valid YAML"),
+        ("[1]", 6, "a file of variables must hold a mapping"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", 8, "more.yml:1:1: "),
+    ],
+)
+def test_variables_of_a_later_play_are_read_before_anything_is_done(cli, content, code, message):
+    Path("more.yml").write_text(content)
+    found, _out, err = cli("run", playbook(LATER), "-i", "localhost,", "-c", "local")
+    assert (found, message in err, Path("touched").exists()) == (code, True, False)
+
+
+def test_syntax_check_needs_no_vault_password(cli):
+    Path("more.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    assert cli("run", playbook(LATER), "-i", "localhost,", "--syntax-check")[0] == 0
+
+
+def test_no_inventory_is_said(cli):
+    code, out, err = cli("run", playbook(GOOD), "-e", "who=you")
+    assert (code, "hello you" in out) == (0, True)
+    assert "no inventory: -i names none, and there is no inventories/lab here" in err
+
+
+def labctl(redirected: str) -> subprocess.CompletedProcess[str]:
+    command = f"{shlex.quote(sys.executable)} -P -m labctl {redirected}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("redirected", ["doc --list >&-", "doc --list <&- >&- 2>&-"])
+def test_streams_that_are_closed(redirected):
+    ran = labctl(redirected)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_output_that_nothing_takes_any_more():
+    ran = labctl("doc --list > /dev/full")
+    assert (ran.returncode, ran.stderr) == (9, "ERROR: No space left on device\n")

@@ -76,6 +76,49 @@ def test_output_of_a_command_shows_once_it_takes_long():
     assert screen.lines[-2:] == ["  a | early", "  a | late"]
 
 
+def free(screen, task, host, **data):
+    screen(Kind.TASK_START, task=task, name=task, hosts=[host], free=True, **data)
+    screen(Kind.HOST_START, task=task, host=host, time=100.0)
+
+
+def ok(screen, task, host):
+    screen(Kind.RESULT, task=task, host=host, status="ok", seconds=0.1, action="command", result={})
+
+
+def test_where_hosts_go_on_by_themselves_a_result_stands_under_its_own_task():
+    screen = Screen()
+    for host in ("a", "b"):
+        free(screen, "one", host)
+    ok(screen, "one", "a")
+    free(screen, "two", "a")
+    ok(screen, "two", "a")
+    ok(screen, "one", "b")
+    free(screen, "two", "b")
+    failure(screen, "b", "of t")
+    lines = [line.rstrip(" *") for line in screen.lines if line]
+    assert lines[:6] == ["TASK [one]", "ok: [a]", "TASK [two]", "ok: [a]", "TASK [one]", "ok: [b]"]
+    assert lines[6] == "fatal: [b]: FAILED!"
+
+
+def test_where_hosts_go_on_by_themselves_a_long_task_shows_its_output():
+    screen = Screen()
+    free(screen, "long", "a")
+    screen(Kind.OUTPUT, task="long", host="a", time=100.5, stream="stdout", text="early\n")
+    free(screen, "short", "b")
+    ok(screen, "short", "b")
+    late = 100.0 + LIVE_AFTER
+    screen(Kind.OUTPUT, task="long", host="a", time=late, stream="stdout", text="late\n")
+    assert screen.lines[-3].startswith("TASK [long]")
+    assert screen.lines[-2:] == ["  a | early", "  a | late"]
+
+
+def test_what_is_included_in_a_loop_is_told_with_its_item():
+    screen = Screen()
+    screen(Kind.INCLUDE, task="t", file="inc.yml", item="L1", hosts=["a"])
+    screen(Kind.INCLUDE, task="t", file="inc.yml", item=None, hosts=["a"])
+    assert screen.lines == ["included: inc.yml for a => (item=L1)", "included: inc.yml for a"]
+
+
 def test_results_show_at_v_and_debug_always():
     for verbosity in (0, 1):
         screen = Screen(verbosity=verbosity)

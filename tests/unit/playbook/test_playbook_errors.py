@@ -199,6 +199,12 @@ PLAYS = [
         None,
     ),
     ("- hosts: all\n  vars_prompt: [{prompt: x}]", "2:17", "a prompt must name its variable", None),
+    (
+        "- hosts: all\n  vars_prompt: [{name: a, encrypt: sha512crypt}]",
+        "2:36",
+        "unknown scheme 'sha512crypt'",
+        "'sha512_crypt'",
+    ),
     ("- hosts: all\n  vars_prompt: [{name: a, promt: x}]", "2:27", "unknown key 'promt'", "'prompt'"),
     ("- hosts: all\n  module_defaults: {coppy: {}}", "2:21", "unknown task type 'coppy'", "'copy'"),
     ("- hosts: all\n  handlers: [{block: []}]", "2:14", "a handler cannot be a block", None),
