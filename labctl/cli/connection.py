@@ -13,6 +13,10 @@ from labctl.errors import UsageError
 
 def variables(args: argparse.Namespace) -> dict[str, Any]:
     """Those that are given here or in ansible.cfg, by Ansible's names."""
+    if args.connection is not None:
+        from labctl.ssh.settings import kind
+
+        kind(args.connection, "-c is")
     said = configuration.current()
     port = said.number("remote_port")
     found = {

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from labctl.cli import common, flags
-from labctl.errors import LabctlError
+from labctl.errors import LabctlError, Unreachable
 from labctl.events import Bus, Event, Kind
 
 if TYPE_CHECKING:
@@ -45,22 +45,30 @@ def run(args: argparse.Namespace) -> int:
     bus.subscribe(_to_stderr)
     common.start_labs(inventory, bus)
     templar = Templar()
-    settings = []
-    for host in hosts:
-        layers = [defaults(options), inventory.variables(host.name), options.extra_vars]
-        settings.append(ConnectionSettings.from_variables(host.name, Scope(templar, layers)))
     connections = Connections()
+
+    def ask(name: str) -> dict[str, Any]:
+        layers = [defaults(options), inventory.variables(name), options.extra_vars]
+        try:
+            return _ping(connections, ConnectionSettings.from_variables(name, Scope(templar, layers)))
+        except LabctlError as error:
+            return {
+                "ok": False,
+                "error": error.message,
+                "hint": error.hint,
+                "exit_code": Unreachable.exit_code,
+            }
+
+    names = [host.name for host in hosts]
     code = 0
     found: dict[str, Any] = {}
     try:
         with ThreadPoolExecutor(max_workers=options.forks) as pool:
-            for one, answer in zip(
-                settings, pool.map(lambda s: _ping(connections, s), settings), strict=True
-            ):
-                found[one.host] = answer
+            for name, answer in zip(names, pool.map(ask, names), strict=True):
+                found[name] = answer
                 code = max(code, int(answer.get("exit_code", 0)))
                 if not args.json:
-                    sys.stdout.write(_line(one.host, answer))
+                    sys.stdout.write(_line(name, answer))
                     sys.stdout.flush()
     finally:
         connections.close()
@@ -72,20 +80,18 @@ def run(args: argparse.Namespace) -> int:
 def _ping(connections: Connections, settings: ConnectionSettings) -> dict[str, Any]:
     """Milliseconds: to a running agent from nothing, and the median of a few round trips after it."""
     began = time.perf_counter()
-    try:
-        node = connections.node(settings)
-        connected = time.perf_counter()
-        trips = []
-        for _ in range(_ROUND_TRIPS):
-            before = time.perf_counter()
-            node.stat("/")
-            trips.append(time.perf_counter() - before)
-    except LabctlError as error:
-        return {"ok": False, "error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    node = connections.node(settings)
+    connected = time.perf_counter()
+    trips = []
+    for _ in range(_ROUND_TRIPS):
+        before = time.perf_counter()
+        node.stat("/")
+        trips.append(time.perf_counter() - before)
     return {
         "ok": True,
         "connect_ms": round((connected - began) * 1000, 2),
         "round_trip_ms": round(statistics.median(trips) * 1000, 3),
+        "connection": settings.connection,
         "user": settings.user,
         "address": settings.address,
         "port": settings.port,
@@ -96,9 +102,10 @@ def _line(host: str, answer: dict[str, Any]) -> str:
     if not answer["ok"]:
         hint = f" ({answer['hint']})" if answer["hint"] else ""
         return f"{host:<20} unreachable: {answer['error']}{hint}\n"
+    where = f"{answer['user']}@{answer['address']}:{answer['port']}"
     return (
         f"{host:<20} ok  connect {answer['connect_ms']:7.1f} ms  round trip {answer['round_trip_ms']:6.2f} ms"
-        f"  {answer['user']}@{answer['address']}:{answer['port']}\n"
+        f"  {'local' if answer['connection'] == 'local' else where}\n"
     )
 
 

@@ -199,7 +199,7 @@ class PlainConsole:
         if self._dry:
             for line in self._dry_changes(event, status):
                 self._write(paint("changed", line))
-        always = data.get("action") == "debug" and status is Status.OK
+        always = status is Status.OK and _speaks(data.get("action"), result)
         if bad_now and status in _BAD:
             for line in result_lines(result, everything=self._verbosity >= 1):
                 self._write(paint(style, line))
@@ -315,6 +315,11 @@ class PlainConsole:
             self._write("")
             for line in block({"labctl itself": event.data["self"]}, 0):
                 self._write(self._paint("dim", line))
+
+
+def _speaks(action: Any, result: Mapping[str, Any]) -> bool:
+    """Whether it is there to say something."""
+    return action == "debug" or (action == "assert" and result.get("msg") != "All assertions passed")
 
 
 def _where(event: Event) -> str:

@@ -30,8 +30,11 @@ def load_playbook(path: str, registry: Registry, *, extra_vars: Mapping[str, Any
     loader = Loader(registry, extra_vars=extra_vars or {})
     file = Path(path)
     if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        raise PlaybookError(f"the playbook '{path}' {what}", hint=nearest_file(file.parent, file.name))
+        if file.is_dir():
+            raise PlaybookError(f"the playbook '{path}' is a folder")
+        raise PlaybookError(
+            f"the playbook '{path}' does not exist", hint=nearest_file(file.parent, file.name)
+        )
     loader.templar.add_plugins(file.parent)
     notice(file.parent, loader)
     with loader.inside(file, Mark(path, 1, 1), f"the playbook '{file}'"):

@@ -158,17 +158,21 @@ _MOST_JUMPS = 16
 _SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")
 
 
-def _connection(host: str, value: Any) -> Connection:
-    given = str(value or ("local" if host == "localhost" else "ssh"))
+def kind(given: str, said: str) -> Connection:
+    """The kind of connection that Ansible's name stands for. UsageError for another; `said`: what gave it."""
     name = given.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
     if name in _SSH:
         return "ssh"
     if name == "local":
         return "local"
     raise UsageError(
-        f"{host}: ansible_connection is '{given}'; labctl has 'ssh' and 'local'",
-        hint=did_you_mean(name, ("ssh", "local")),
+        f"{said} '{given}'; labctl has 'ssh' and 'local'", hint=did_you_mean(name, ("ssh", "local"))
     )
+
+
+def _connection(host: str, value: Any) -> Connection:
+    given = str(value or ("local" if host == "localhost" else "ssh"))
+    return kind(given, f"{host}: ansible_connection is")
 
 
 def _options(get: Callable[..., Any], address: str, connection: Connection) -> dict[str, Any]:

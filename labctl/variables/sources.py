@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +26,10 @@ def parse_extra_vars(items: Sequence[str]) -> dict[str, Any]:
 def _extra(item: str) -> dict[str, Any]:
     text = item.strip()
     if text.startswith("@"):
-        return load_vars_file(Path(text[1:]).expanduser())
+        path = Path(text[1:]).expanduser()
+        if not path.is_file():
+            raise UsageError(f"-e '{item}': {os.strerror(errno.EISDIR if path.is_dir() else errno.ENOENT)}")
+        return load_vars_file(path)
     if text.startswith(("{", "[")) or _is_yaml_mapping(text):
         name = "<-e>"
         try:

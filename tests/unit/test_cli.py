@@ -289,3 +289,34 @@ def test_streams_that_are_closed(redirected):
 def test_output_that_nothing_takes_any_more():
     ran = labctl("doc --list > /dev/full")
     assert (ran.returncode, ran.stderr) == (9, "ERROR: No space left on device\n")
+
+
+def test_ping_asks_the_others_where_one_is_said_wrongly(cli):
+    Path("hosts.ini").write_text("bad ansible_port=abc\ngood ansible_connection=local\n")
+    code, out, _err = cli("ping", "all", "-i", "hosts.ini")
+    bad, good = out.splitlines()
+    assert (code, bad.split()[:2], good.split()[:2]) == (4, ["bad", "unreachable:"], ["good", "ok"])
+    assert "ansible_port is 'abc'" in bad
+    assert good.endswith("  local")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-c", "docker"], "-c is 'docker'; labctl has 'ssh' and 'local'"),
+        (["-e", "@nofile"], "-e '@nofile': No such file or directory"),
+    ],
+)
+def test_what_the_command_line_says_wrongly_is_said_before_the_run(cli, arguments, message):
+    code, _out, err = cli("run", playbook(GOOD), "-i", "localhost,", *arguments)
+    assert (code, message in err) == (5, True)
+
+
+def test_a_folder_is_no_playbook(cli):
+    Path("plays").mkdir()
+    assert cli("run", "plays", "-i", "localhost,")[2] == "ERROR: the playbook 'plays' is a folder\n"
+
+
+def test_what_an_assertion_is_told_to_say_is_shown(cli):
+    text = GOOD.replace("debug: {msg: 'hello {{ who }}'}", "assert: {that: 1 == 1, success_msg: all is well}")
+    assert "\n    all is well\n" in cli("run", playbook(text), "-i", "localhost,")[1]

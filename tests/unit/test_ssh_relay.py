@@ -16,14 +16,13 @@ import pytest
 
 from labctl.errors import AuthenticationFailed, BecomeFailed, ConnectionLost, NoPython, Unreachable
 from labctl.ssh import Become, Connections, connections, relay_workers
+from tests.processes import alive, gone
 from tests.unit import test_ssh_connections
 from tests.unit.test_ssh_connections import (
     PASSWORD,
     USER,
     Sshd,
-    alive,
     free_port,
-    gone_within,
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
@@ -91,7 +90,7 @@ class TestWorks:
         relayed.drop("web1")
         with pytest.raises(ConnectionLost):
             node.stat("/")
-        assert gone_within(5.0, sshd_child.pid)
+        assert gone([sshd_child.pid], within=5.0)
         assert relayed.node(sshd.settings()).stat("/").type == "directory"
 
     def test_users_share_a_transport(self, sshd: Sshd, relayed: Connections, user: str):
@@ -117,7 +116,7 @@ class TestWorks:
             relayed.close()
             with pytest.raises(ConnectionLost):
                 waiting.result(timeout=10)
-        assert gone_within(5.0, pid)
+        assert gone([pid], within=5.0)
         with pytest.raises(ConnectionLost):
             relayed.node(sshd.settings())
 
@@ -194,7 +193,7 @@ class TestDeath:
                 worker.kill()
             with pytest.raises(ConnectionLost):
                 waiting.result(timeout=10)
-        assert gone_within(5.0, pid)
+        assert gone([pid], within=5.0)
         assert relayed.node(sshd.settings()).run(["true"]).rc == 0
         assert workers()
 
@@ -233,4 +232,4 @@ node.run(["/bin/sh", "-c", "echo $$ > {tmp_path}/pid; exec sleep 600"])
             controller.kill()
         assert len(pids) == 1 + 2
         for pid in pids:
-            assert gone_within(5.0, pid)
+            assert gone([pid], within=5.0)
