@@ -70,11 +70,13 @@ def _join(one: _Round, args: Arguments, ctx: Context) -> str:
     with one.lock:
         if not one.hosts or ctx.host in one.hosts:  # the task is reached again: a new pause
             one.hosts, one.until, one.answer = set(), time.monotonic() + length, None
+        first = not one.hosts
         one.hosts.add(ctx.host)
         if not timed and one.answer is None:
             one.answer = _ask(args, ctx)
     if timed:
-        ctx.progress(args.prompt or f"pausing for {length:g} s")
+        if first:
+            ctx.progress(args.prompt or f"pausing for {length:g} s")
         ctx.wait(max(0.0, one.until - time.monotonic()))
     return one.answer or ""
 

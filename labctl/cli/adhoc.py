@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from labctl.playbook.validate import validate
 from labctl.task_types import Registry
 
 _SOURCE = "command line"
+_RECORD = ("events.jsonl", "resume.jsonl", "run.json")
 
 
 def playbook(
@@ -39,9 +40,13 @@ def playbook(
     action = next(iter(task))
     play = Play(mark=start, path=here, name=f"labctl {action}", hosts=pattern, gather_facts=False)
     entries = yaml.load(json.dumps([task]), _SOURCE)
-    play.tasks = read_entries(entries, start, play, loader, "tasks", handlers=False)
+    with loader.problems.catch():
+        play.tasks = read_entries(entries, start, play, loader, "tasks", handlers=False)
     book = Playbook(path=here, plays=[play])
     validate(book, loader)
+    for problem in loader.problems.errors:
+        if problem.mark and problem.mark.file == _SOURCE:
+            problem.mark = None  # a place in the text made above, which nobody has seen
     loader.problems.raise_all()
     return book
 
@@ -59,8 +64,8 @@ def _keywords(args: argparse.Namespace) -> dict[str, Any]:
 def execute(
     args: argparse.Namespace, action: str, arguments: str | Mapping[str, Any] | None, subscriber: Subscriber
 ) -> int:
-    """Run it, its events going to `subscriber`; the exit code comes back. The journal is kept only when
-    something went wrong."""
+    """Run it, its events going to `subscriber`; the exit code comes back. The run's folder is kept only where the
+    task has left files of its own in it."""
     from labctl.engine.run import run
 
     options = common.options(args, sys.argv[1:])
@@ -75,15 +80,23 @@ def execute(
     bus.subscribe(subscriber)
     common.start_labs(inventory, bus)
     root = Path(tempfile.mkdtemp(prefix="labctl-"))
-    code = 1
     try:
         result = run(
             book, inventory, replace(options, root=root), bus, registry=registry, inventory_sources=sources
         )
-        code = result.exit_code
     finally:
-        if code in (0, 3):
-            shutil.rmtree(root, ignore_errors=True)
+        if left := list(_left(root)):
+            sys.stderr.write("".join(f"kept: {path}\n" for path in left))
         else:
-            sys.stderr.write(f"journal: {root}\n")
-    return code
+            shutil.rmtree(root, ignore_errors=True)
+    return result.exit_code
+
+
+def _left(root: Path) -> Iterator[Path]:
+    """What is in the run's folder that is neither the engine's record of the run nor shown anyway."""
+    for folder in (root / "runs").glob("[0-9]*"):
+        for path in sorted(folder.rglob("*")):
+            first, *rest = path.relative_to(folder).parts
+            shown = first == "facts" or (first == "logs" and not path.name.startswith("crash-"))
+            if path.is_file() and not shown and (rest or first not in _RECORD):
+                yield path

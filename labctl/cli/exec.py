@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "words",
         nargs="*",
+        default=[],
         metavar="TASKTYPE ARGS",
         help="a task type (see labctl doc --list), then k=v …, or the text of a command (in quotes when it"
         " holds options)",

@@ -67,9 +67,8 @@ class Execution:
         machine = "this machine" if context.local else context.host
         if not context.check:
             return self.run.expected.carried_out(machine, args, context.looks, result)
-        harmless = list(task.changed_when or ()) == [False]
         return self.run.expected.judge(
-            machine, self.step.label, args, context.looks, result, harmless=harmless
+            machine, self.step.label, args, context.looks, result, harmless=task.harmless
         )
 
     def _named(self, task_type: TaskType, scope: Scope) -> TaskType:

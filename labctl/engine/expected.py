@@ -113,14 +113,14 @@ def _of_text(effects: list[Effect], args: Args, result: Result) -> str | None:
     words = {word for text in texts for word in _WORD.findall(text)}
     paths = set(_mentioned(texts))
     for effect in reversed(effects):
-        if result.failed:
-            return _failing(effect, result)
         about = words & ({name for _kind, name in effect.names} | effect.words)
         about |= {path for path in paths if any(below(path, top) or path == top for top in effect.paths)}
+        if about and result.failed:
+            return _failing(effect, result)
         if about:
             may = "may" if effect.vague or effect.words else "would"
             return f"'{min(about)}' is what '{effect.task}' {may} change, and this dry run has not"
-    return None
+    return _failing(effects[-1], result) if result.failed and effects else None
 
 
 def _failing(effect: Effect, result: Result) -> str:
@@ -132,12 +132,19 @@ def _why(effects: list[Effect], args: Args, looks: Looks, result: Result) -> str
     """Why the outcome cannot be known; None when it can."""
     if getattr(args, "state", None) in _ALWAYS_ACT and result.changed:
         return None
+    if result.failed and not looks.empty and (cause := _cause(effects, looks)):
+        return _failing(cause, result)
     for effect in reversed(effects):
-        if result.failed and not looks.empty and effect.may_explain(looks):
-            return _failing(effect, result)
         if found := _seen(effect, looks, concludes=not result.changed):
             return found
     return None
+
+
+def _cause(effects: list[Effect], looks: Looks) -> Effect | None:
+    """What a failure may come from: the last that is about what the task has looked at, else about what is near."""
+    near = [effect for effect in reversed(effects) if effect.may_explain(looks)]
+    about = (effect for effect in near if _seen(effect, looks, concludes=False))
+    return next(about, near[0] if near else None)
 
 
 def _seen(effect: Effect, looks: Looks, *, concludes: bool) -> str | None:

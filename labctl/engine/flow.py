@@ -219,6 +219,7 @@ class Flow:
         elif status is Status.CHANGED:
             host.count("ok", "changed")
         else:
+            host.may_change = host.may_change or (status is Status.UNKNOWN and not step.task.harmless)
             host.count(str(status))
         if status is Status.RESCUED:
             host.registered["ansible_failed_task"] = blocks.failed_task(step.task)

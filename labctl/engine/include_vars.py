@@ -60,7 +60,8 @@ def _file(name: str, task: Task) -> Path:
     for base in bases:
         if (path := base / Path(name).expanduser()).is_file():
             return path
-    names = [entry.name for base in bases if base.is_dir() for entry in base.iterdir()]
+    code = {Path(task.mark.file).name, task.play.path.name}
+    names = [e.name for base in bases if base.is_dir() for e in base.iterdir() if e.name not in code]
     raise PlaybookError(
         f"include_vars: there is no file '{name}'",
         mark=task.arg_mark("file"),

@@ -176,7 +176,7 @@ def _exit_code(shared: Run) -> int:
     if not codes and any(host.failed for host in shared.hosts.values()):
         return 2  # hosts that a failure of another has taken along, rescued though that one was
     if not codes:
-        moved = any(host.stats["changed"] or host.stats["unknown"] for host in shared.hosts.values())
+        moved = any(host.stats["changed"] or host.may_change for host in shared.hosts.values())
         return 3 if shared.options.check and moved else 0
     if 4 in codes:
         return 4

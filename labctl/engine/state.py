@@ -41,7 +41,8 @@ class HostState:
     `register` and `set_fact` made; `included` what `include_vars` read. `ended`: left the play by
     `meta: end_host`. `cleared`: how often `meta: clear_host_errors` forgave it. `left`:
     uses of roles it has left by `meta: end_role`. `codes`: the exit codes its failures stand for. `dragged`:
-    failed by the `run_once` of another host, and past the first refuge of its block."""
+    failed by the `run_once` of another host, and past the first refuge of its block. `may_change`: a dry run
+    does not know of some task whether it would change something here."""
 
     name: str
     inventory: Mapping[str, Any]
@@ -54,6 +55,7 @@ class HostState:
     unreachable: bool = False
     ended: bool = False
     dragged: bool = False
+    may_change: bool = False
     gathered: bool = False
     cleared: int = 0
     left: set[Role] = field(default_factory=set)

@@ -100,11 +100,14 @@ class HostTask:
         outcome.ignore_unreachable = settings.lenient(task, "ignore_unreachable", scope)
         notify = task.inherited("notify")
         # Every item of a loop notifies, if any of them changed something: as Ansible has it.
-        told = not result.skipped if task.loop is not None else result.changed or result.is_unknown
+        told = not result.skipped if task.loop is not None else self._may_have_changed(result)
         if notify and told:
             names = scope.render(list(notify), task.inherited_mark("notify"))
             flat = [each for name in names for each in (name if isinstance(name, list) else [name])]
             outcome.notify = list(dict.fromkeys([*outcome.notify, *map(str, flat)]))
+
+    def _may_have_changed(self, result: Result) -> bool:
+        return result.changed or (result.is_unknown and not self.task.harmless)
 
     def _keep_tolerances(self) -> None:
         try:
@@ -155,7 +158,7 @@ class HostTask:
             self.outcome.ignore_unreachable = all(unreachable for _, unreachable in pardoned)
         self._params = {}
         whole = combined(done)
-        if not (whole.changed or whole.is_unknown):
+        if not self._may_have_changed(whole):
             self.outcome.notify = []
         return whole
 

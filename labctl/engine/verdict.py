@@ -35,6 +35,8 @@ def with_result(task: Task, scope: Scope, result: Result, made: Mapping[str, Any
 
 def settled(task: Task, scope: Scope, result: Result, made: Mapping[str, Any] | None = None) -> Result:
     """The result when both have had the last word; `made`: variables that earlier turns of a loop have set."""
+    if result.is_unknown and task.harmless:
+        result.changes = []
     if result.unreachable or result.skipped or result.is_unknown:
         return result
     bad = result.failed

@@ -51,7 +51,7 @@ class _Reader:
     def host(self, host: Host) -> None:
         for name, expression in self._compose.items():
             for value in self._value(expression, self._variables(host)):
-                host.vars[str(name)] = value
+                host.take({str(name): value})
         variables = self._variables(host)
         for name, expression in self._groups.items():
             if any(self._value(expression, variables)):

@@ -6,6 +6,7 @@ import ast
 import re
 from typing import Any
 
+from labctl import yaml
 from labctl.errors import InventoryError, Mark, did_you_mean
 from labctl.inventory.model import Inventory
 from labctl.inventory.names import expand
@@ -76,7 +77,9 @@ class _Reader:
             raise InventoryError(f"expected name=value, found: {text}", mark=mark)
         lead = len(value) - len(value.lstrip())
         at = Mark(self.path, mark.line, mark.column + len(name) + 1 + lead)
-        self.inventory.set_group_variables(self.group, {name.strip(): _value(value.strip(), at)}, mark)
+        given = yaml.Mapping(mark)
+        given[name.strip()], given.value_marks[name.strip()] = _value(value.strip(), at), at
+        self.inventory.set_group_variables(self.group, given, mark)
 
     def _child(self, text: str, mark: Mark) -> None:
         name = text.split("#", 1)[0].strip()
@@ -89,7 +92,9 @@ class _Reader:
     def _hosts(self, text: str, mark: Mark) -> None:
         tokens = _tokens(text, mark)
         names, port = expand(tokens[0][0], tokens[0][1])
-        given: dict[str, Any] = {} if port is None else {"ansible_port": port}
+        given = yaml.Mapping(mark)
+        if port is not None:
+            given["ansible_port"], given.value_marks["ansible_port"] = port, mark
         for token, at in tokens[1:]:
             name, equals, value = token.partition("=")
             if not equals or not name:
@@ -98,9 +103,10 @@ class _Reader:
                     mark=at,
                     hint="a value with spaces must be quoted; one host a line",
                 )
-            given[name] = _value(value, Mark(at.file, at.line, at.column + len(name) + 1))
+            place = Mark(at.file, at.line, at.column + len(name) + 1)
+            given[name], given.value_marks[name] = _value(value, place), place
         for host in names:
-            self.inventory.add_host(host, self.group, mark).vars.update(given)
+            self.inventory.add_host(host, self.group, mark).take(given)
 
     def finish(self) -> None:
         for group, (how, mark) in self.awaited.items():

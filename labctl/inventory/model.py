@@ -16,14 +16,32 @@ from labctl.records import dataclass, field
 LOCALHOST = ("localhost", "127.0.0.1", "::1")
 
 
+class _Named:
+    """What has variables of its own; `marks` says where each stands, as far as it does in a file."""
+
+    vars: dict[str, Any]
+    marks: dict[str, Mark]
+
+    def take(self, given: Mapping[str, Any]) -> None:
+        """Variables that go before those there were."""
+        self.vars.update(given)
+        marks: Mapping[str, Mark] = getattr(given, "value_marks", {})
+        for name in given:
+            if name in marks:
+                self.marks[name] = marks[name]
+            else:
+                self.marks.pop(name, None)
+
+
 @dataclass(eq=False)
-class Host:
+class Host(_Named):
     """One host. `groups` names every group it is in, through nesting too and without `all`, in the
     order their variables are merged (later wins). `source` is the file that named it first, None where the
     run has added it; `implicit`: no source names it, as localhost, which is always there."""
 
     name: str
     vars: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict, repr=False)
     groups: list[str] = field(default_factory=list)
     mark: Mark | None = None
     implicit: bool = False
@@ -36,12 +54,13 @@ class Host:
 
 
 @dataclass(eq=False)
-class Group:
+class Group(_Named):
     """One group. `hosts` (an ordered set) and `children` are the direct ones, `depth` the longest way down from
     `all`."""
 
     name: str
     vars: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict, repr=False)
     hosts: dict[str, None] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     priority: int = 1
@@ -104,17 +123,17 @@ class Inventory:
     def set_group_variables(self, name: str, variables: Mapping[str, Any], mark: Mark | None = None) -> None:
         """Add variables to a group; `ansible_group_priority` sets its rank among groups of equal depth."""
         group = self.add_group(name, mark)
-        for key, value in variables.items():
-            if key != "ansible_group_priority":
-                group.vars[key] = value
-                continue
-            try:
-                group.priority = int(value)
-            except (TypeError, ValueError):
-                raise InventoryError(
-                    f"ansible_group_priority of group '{name}' must be an integer, not {value!r}",
-                    mark=getattr(value, "mark", None) or mark,
-                ) from None
+        group.take(variables)
+        if "ansible_group_priority" not in group.vars:
+            return
+        value = group.vars.pop("ansible_group_priority")
+        try:
+            group.priority = int(value)
+        except (TypeError, ValueError):
+            raise InventoryError(
+                f"ansible_group_priority of group '{name}' must be an integer, not {value!r}",
+                mark=group.marks.pop("ansible_group_priority", None) or mark,
+            ) from None
 
     def settle(self) -> None:
         """Work out what follows from the declarations: `ungrouped`, the children of `all`, depths, and
@@ -162,13 +181,13 @@ class Inventory:
         self.folders, self._variable_folders, self._implicit = fresh.folders, {}, {}
         for host, variables in self._told.items():
             if host in self.hosts:
-                self.hosts[host].vars.update(variables)
+                self.hosts[host].take(variables)
         self._memberships = None
 
     def tell(self, host: str, variables: Mapping[str, Any]) -> None:
         """Variables of a host that no source holds: where a lab has put it."""
         self._told[host] = dict(variables)
-        self.hosts[host].vars.update(variables)
+        self.hosts[host].take(variables)
 
     def _set_depths(self) -> None:
         for group in self.groups.values():
@@ -249,7 +268,7 @@ class Inventory:
         depth, priority, name), group_vars beside the inventory and then beside the playbook (for `all`,
         then for the groups), the host's own, host_vars beside inventory and playbook. Later wins."""
         merged: dict[str, Any] = {}
-        for _what, layer in self.layers(host, playbook_dir):
+        for _what, layer, _marks in self.layers(host, playbook_dir):
             merged |= layer
         return merged
 
@@ -257,26 +276,29 @@ class Inventory:
         """What a play sees of the inventory on a host, which no source need name: its magic names and `variables`."""
         return self.outside(host).magic() | self.variables(host, playbook_dir)
 
-    def layers(self, host: str, playbook_dir: Path | None = None) -> list[tuple[str, Mapping[str, Any]]]:
-        """What `variables` merges, low to high, each with what it is in words."""
+    def layers(
+        self, host: str, playbook_dir: Path | None = None
+    ) -> list[tuple[str, Mapping[str, Any], Mapping[str, Mark]]]:
+        """What `variables` merges, low to high, each with what it is in words and where its variables stand."""
         entry = self.host(host)
         groups = [self.groups[name] for name in entry.groups]
         folders = [(self._variable_folder(folder), "the inventory") for folder in self.folders]
         if playbook_dir:
             folders.append((self._variable_folder(playbook_dir), "the playbook"))
-        found: list[tuple[str, Mapping[str, Any]]] = [
-            (f"variable of group {group.name} in the inventory", group.vars)
+        found: list[tuple[str, Mapping[str, Any], Mapping[str, Mark]]] = [
+            (f"variable of group {group.name} in the inventory", group.vars, group.marks)
             for group in (self.groups["all"], *groups)
         ]
         for names in (["all"], [group.name for group in groups]):
             found += [
-                (f"group_vars of {name} beside {what}", folder.group(name))
+                (f"group_vars of {name} beside {what}", folder.group(name), {})
                 for folder, what in folders
                 for name in names
             ]
-        found.append((f"variable of host {entry.name} in the inventory", entry.vars))
+        found.append((f"variable of host {entry.name} in the inventory", entry.vars, entry.marks))
         found += [
-            (f"host_vars of {entry.name} beside {what}", folder.host(entry.name)) for folder, what in folders
+            (f"host_vars of {entry.name} beside {what}", folder.host(entry.name), {})
+            for folder, what in folders
         ]
         return found
 

@@ -34,7 +34,7 @@ def read_program(inventory: Inventory, path: Path) -> None:
         given = _run(path, "--host", host) if hostvars is None else hostvars.get(host, {})
         if not isinstance(given, dict):
             raise InventoryError(f"{path}: the variables of host '{host}' must be a mapping")
-        inventory.add_host(host, None, mark).vars.update(trusted(given, mark))
+        inventory.add_host(host, None, mark).take(trusted(given, mark))
 
 
 def _group(inventory: Inventory, path: Path, name: str, group: dict[str, Any]) -> list[str]:

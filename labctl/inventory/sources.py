@@ -62,7 +62,7 @@ def _host_list(inventory: Inventory, source: str) -> None:
         for name in names:
             host = inventory.add_host(name, "ungrouped")
             if port is not None:
-                host.vars["ansible_port"] = port
+                host.take({"ansible_port": port})
 
 
 def _read(inventory: Inventory, path: Path, evaluate: Evaluate | None) -> None:

@@ -100,11 +100,13 @@ def _group(inventory: Inventory, name: str, content: Any, key: Mark, at: Mark) -
 def _host(inventory: Inventory, group: str, pattern: Any, hosts: yaml.Mapping) -> None:
     mark = hosts.key_mark(pattern)
     names, port = expand(str(pattern), mark)
-    given: dict[str, Any] = {} if port is None else {"ansible_port": port}
+    given: list[dict[str, Any]] = [] if port is None else [{"ansible_port": port}]
     if hosts[pattern] is not None:
-        given |= _mapping(hosts[pattern], f"host '{pattern}'", hosts.value_mark(pattern), "name: value")
+        given.append(_mapping(hosts[pattern], f"host '{pattern}'", hosts.value_mark(pattern), "name: value"))
     for host in names:
-        inventory.add_host(host, group, mark).vars.update(given)
+        entry = inventory.add_host(host, group, mark)
+        for variables in given:
+            entry.take(variables)
 
 
 def _mapping(value: Any, what: str, mark: Mark, expected: str) -> yaml.Mapping:
@@ -173,5 +175,8 @@ def _lab_host(inventory: Inventory, host: str, given: yaml.Mapping, mark: Mark) 
     entry = inventory.add_host(host, None, mark)
     for group in groups:
         inventory.add_host(host, str(group), yaml.mark_of(group, mark))
-    entry.vars.update({key: value for key, value in given.items() if key not in ("groups", "vars")})
-    entry.vars.update(_named(given, "vars", f"the vars of node '{host}'"))
+    settings = yaml.merged((given,))
+    for key in ("groups", "vars"):
+        settings.pop(key, None)
+    entry.take(settings)
+    entry.take(_named(given, "vars", f"the vars of node '{host}'"))

@@ -10,7 +10,7 @@ from labctl.errors import Mark
 from labctl.inventory import Inventory
 from labctl.playbook.loader import find_file
 from labctl.playbook.tree import Block, Keywords, Play, Task, walk
-from labctl.records import dataclass
+from labctl.records import dataclass, field
 from labctl.variables import Scope, Templar, load_vars_files
 from labctl.variables.precedence import ORDER, ranked_layers
 
@@ -19,15 +19,18 @@ COMMAND_LINE = dict(ORDER)["extra_vars"]
 
 @dataclass(frozen=True)
 class Origin:
-    """One place that gives variables. `what` says in words which."""
+    """One place that gives variables. `what` says in words which, `marks` where they stand if `values` does not."""
 
     what: str
     values: Mapping[str, Any]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
     def mark(self, name: str) -> Mark | None:
         """Where a variable's value stands here; None where that was not in a file."""
         if self.what == COMMAND_LINE:
             return None
+        if name in self.marks:
+            return self.marks[name]
         if isinstance(self.values, yaml.Mapping) and name in self.values.value_marks:
             return self.values.value_marks[name]
         return yaml.mark_of(self.values[name])
@@ -53,7 +56,9 @@ def origins(
     what its playbook gives as well. Facts, registers and set_fact come with a run: see `setters`."""
     play = node.play if node is not None else None
     of_inventory = [
-        Origin(what, layer) for what, layer in inventory.layers(host, play.dir if play else None) if layer
+        Origin(what, layer, marks)
+        for what, layer, marks in inventory.layers(host, play.dir if play else None)
+        if layer
     ]
     if node is None or play is None:
         return [*of_inventory, *_ranked(extra_vars=extra_vars)]

@@ -111,12 +111,15 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         self._settings = settings
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
-        settings = self._settings
+        settings, kept_in = self._settings, known_hosts_file(self._settings)
+        learn = f"ssh-keyscan -p {settings.port} {settings.address} >> {kept_in}"
+        if kept_in == Path(os.devnull):
+            learn = f"name a file that can hold it, as nothing is known in {kept_in} (labctl_known_hosts)"
         raise HostKeyMismatch(
             f"{settings.host}: the host key of {settings.address} port {settings.port} is not known: "
             f"{fingerprint(key)}",
-            hint=f"compare that fingerprint with the host's own, then: ssh-keyscan -p {settings.port} "
-            f"{settings.address} >> {known_hosts_file(settings)}; or set ansible_host_key_checking: accept-new",
+            hint=f"compare that fingerprint with the host's own, then: {learn};"
+            " or set ansible_host_key_checking: accept-new",
         )
 
 

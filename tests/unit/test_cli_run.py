@@ -190,6 +190,32 @@ def test_exec_takes_the_flags_of_ad_hoc_commands(cli):
     assert cli("exec", "one", "-i", "hosts")[0] == 5
 
 
+def test_exec_speaks_of_no_place_in_a_text_nobody_has_written(cli):
+    for words in (("shel", "x"), ("debug", "mgs=x"), ("shell",)):
+        code, _out, err = cli("exec", "one", "-i", "hosts", *words)
+        assert (code, "command line" in err) == (6, False)
+    assert "required: PATTERN\n" in cli("exec", "-m", "ping")[2]
+
+
+def test_exec_leaves_only_what_the_task_itself_has_written(cli, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for words, code in ((("command", "false"), 2), (("setup",), 0), (("command", "echo x"), 0)):
+        found, _out, err = cli("exec", "one", "-i", "hosts", *words)
+        assert (found, list(tmp_path.glob("labctl-*")), "kept" in err) == (code, [], False)
+    Path("tasks").mkdir()
+    Path("tasks/breaks.py").write_text(
+        '"""Break."""\nfrom labctl.task_types import Args as Arguments\n\n\ndef run(args, ctx):\n    return {}["x"]\n'
+    )
+    Path("tasks/keeps.py").write_text(
+        '"""Keep."""\nfrom labctl.task_types import Args as Arguments\n\n\n'
+        'def run(args, ctx):\n    (ctx.run_dir / "mine").write_text("x")\n    return {}\n'
+    )
+    for words, code, name in ((("breaks",), 2, "crash-breaks-one.txt"), (("keeps",), 0, "mine")):
+        found, _out, err = cli("exec", "one", "-i", "hosts", *words)
+        (kept,) = (line.removeprefix("kept: ") for line in err.splitlines() if line.startswith("kept: "))
+        assert (found, Path(kept).name, Path(kept).is_file()) == (code, name, True)
+
+
 def test_exec_beside_a_playbook(cli):
     Path("there/group_vars").mkdir(parents=True)
     Path("there/group_vars/web.yml").write_text("colour: green\n")

@@ -55,6 +55,20 @@ def test_the_winner_is_named_with_its_position_and_what_it_overrode(project, cap
     assert [place["value"] for place in said["over"]] == [81, 8081]
 
 
+def test_values_that_are_no_strings_have_a_position_too(project, capsys):
+    Path("nested.yml").write_text("web:\n  hosts: {web1: {port: 5}}\n  vars: {base: 7, deep: {a: 1}}\n")
+    for source, name, place in (
+        ("hosts", "base", "hosts:5:6"),
+        ("nested.yml", "base", "nested.yml:3:16"),
+        ("nested.yml", "deep", "nested.yml:3:25"),
+    ):
+        assert main(["vars", "-i", source, "--json", "web1", "--why", name]) == 0
+        assert json.loads(capsys.readouterr().out)["from"]["at"] == place
+    for source, place in (("hosts", "hosts:2:11"), ("nested.yml", "nested.yml:2:24")):
+        assert main(["vars", "-i", source, "--json", "web1", "--why", "port"]) == 0
+        assert json.loads(capsys.readouterr().out)["over"][0]["at"] == place
+
+
 def test_a_playbook_adds_its_own_places_in_ansibles_order(project, capsys):
     said = _why(capsys, "web1", "--why", "port", "-p", "site.yml", "--task", "its own", "-e", "port=3")
     values = [said["from"]["value"], *(place["value"] for place in said["over"])]

@@ -539,6 +539,27 @@ def test_include_vars_ranks_above_play_vars(play):
     assert ran.value("one")["text"] == "more"
 
 
+def test_include_vars_of_a_missing_file_names_the_nearest_but_no_playbook(play):
+    def said(name: str) -> str:
+        return play(tasks(f"- {{name: inc, include_vars: {name}}}"), hosts="a").value("inc")["msg"]
+
+    assert "looked in" in said("sit.yml")
+    play.write("more.yml", "v: more")
+    assert "did you mean 'more.yml'?" in said("mor.yml")
+
+
+def test_glob_below_no_folder_is_said_and_one_that_matches_nothing_is_not(play):
+    glob = tasks("- {name: one, probe: '{{ item }}', with_fileglob: [nowhere/*.conf, '*.nothing']}")
+    (warned,) = {event.data["message"] for event in play(glob).of(Kind.WARNING)}
+    assert "there is no folder 'nowhere' (looked in " in warned
+
+
+def test_hosts_share_a_pause_and_are_told_of_it_once(play):
+    ran = play(tasks("- {name: one, pause: {seconds: 1, prompt: a moment}}"))
+    assert [event.data["message"] for event in ran.of(Kind.PROGRESS)] == ["a moment"]
+    assert ran.recap("b") == {"ok": 1}
+
+
 def test_hosts_that_failed_in_an_earlier_play_are_brought_back_for_the_next(play):
     ran = play("""
         - hosts: all

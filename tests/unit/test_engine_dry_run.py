@@ -52,6 +52,36 @@ def test_handler_of_an_unknown_task_is_unknown_and_of_a_change_is_not(play):
     assert play(text % "changed: true", check=True).log == "one a changed\nh a ok"
 
 
+def test_what_never_changes_anything_is_unknown_but_nothing_that_may_change(play):
+    text = """
+        - hosts: a
+          gather_facts: false
+          tasks:
+            - {name: look, probe: {unknown: later}, register: r, changed_when: %s, notify: h}
+            - {name: say, debug: {msg: "{{ r.text }}"}}
+          handlers: [{name: h, probe: x}]
+        """
+    ran = play(text % "false", check=True)
+    assert ran.log == "look a unknown\nsay a unknown"
+    assert ran.result.exit_code == 0
+    ran = play(text % "r.rc == 3", check=True)
+    assert ran.log == "look a unknown\nsay a unknown\nh a unknown"
+    assert ran.result.exit_code == 3
+
+
+def test_loop_of_what_never_changes_anything_notifies_nobody(play):
+    text = """
+        - hosts: a
+          gather_facts: false
+          tasks:
+            - {name: look, probe: {unknown: later}, loop: [1, 2], changed_when: false, notify: h}
+          handlers: [{name: h, probe: x}]
+        """
+    ran = play(text, check=True)
+    assert ran.log == "look a unknown"
+    assert ran.result.exit_code == 0
+
+
 def test_failure_after_something_that_would_change_the_host_is_unknown(play):
     ran = play(
         tasks(

@@ -106,6 +106,24 @@ def test_failure_is_unknown_only_where_an_earlier_change_may_explain_it(dry):
     assert "it fails as things are (no), but 'install' would change this host before" in found.unknown
 
 
+def test_failure_names_the_task_that_is_about_what_it_needs_before_one_nearby(dry):
+    dry.task("write b", "/etc/d/b", dest="/etc/d/b")
+    dry.task("write a", "/etc/d/a", dest="/etc/d/a")
+    found = dry.task("read b", absent=["/etc/d/b"], status=FAILED)
+    assert found.unknown.endswith("but 'write b' would change this host before")
+    beside = dry.task("read c", absent=["/etc/d/c"], status=FAILED)
+    assert beside.unknown.endswith("but 'write a' would change this host before")
+
+
+def test_failure_of_what_is_carried_out_names_the_task_its_text_is_about(dry):
+    dry.task("write b", "/etc/d/b", dest="/etc/d/b")
+    dry.task("write a", "/etc/d/a", dest="/etc/d/a")
+    for path, cause in (("/etc/d/b", "write b"), ("/srv/c", "write a")):
+        failed = Result(FAILED, {"msg": "no such file"})
+        found = dry.expected.carried_out("m", Given(text=f"cat {path}"), Looks(), failed)
+        assert f"but '{cause}' would change" in found.unknown
+
+
 def test_package_is_related_to_itself_its_files_and_absent_system_files(dry):
     dry.task("install", names=[("packages", "nginx")])
     assert dry.task("upgrade", names=[("packages", "nginx")]).is_unknown

@@ -251,6 +251,12 @@ class TestFailures:
         assert "web1" in str(info.value)
         assert not (tmp_path / "none").exists()
 
+    def test_unknown_host_where_no_host_can_be_known(self, sshd, connections):
+        with pytest.raises(HostKeyMismatch, match="is not known") as info:
+            connections.node(sshd.settings(known_hosts=os.devnull))
+        assert "labctl_known_hosts" in info.value.hint
+        assert "ssh-keyscan" not in info.value.hint
+
     def test_wrong_host_key(self, sshd, connections, tmp_path):
         known = tmp_path / "known_hosts"
         known.write_text(f"[127.0.0.1]:{sshd.port} {(sshd.folder / 'other.pub').read_text()}")

@@ -76,6 +76,11 @@ def fileglob(scope: Scope, terms: list[Any]) -> list[Any]:
             if matches:
                 paths += matches
                 break
+        else:
+            if not any(glob.glob(os.path.dirname(os.path.join(place, term)) or ".") for place in places):
+                looked = f" (looked in {', '.join(dict.fromkeys(places))})" if any(places) else ""
+                folder = os.path.dirname(term)
+                scope.templar.warn(f"fileglob '{term}' gives nothing: there is no folder '{folder}'{looked}")
     return paths
 
 
