@@ -105,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return UsageError.exit_code
         args = parser.parse_args(arguments)
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()
     except LabctlError as error:
         return fail(error)
     except KeyboardInterrupt:
@@ -122,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(EnvironmentProblem(f"{where}{error.strerror}"))
     except Exception as error:
         return crash(error)
+    return code
 
 
 def fail(error: LabctlError) -> int:

@@ -273,7 +273,7 @@ def labctl(redirected: str) -> subprocess.CompletedProcess[str]:
     command = f"{shlex.quote(sys.executable)} -P -m labctl {redirected}"
     return subprocess.run(
         ["sh", "-c", command],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -286,8 +286,9 @@ def test_streams_that_are_closed(redirected):
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_output_that_nothing_takes_any_more():
-    ran = labctl("doc --list > /dev/full")
+@pytest.mark.parametrize("command", ["doc --list", "doc copy file template service user apt cron get_url"])
+def test_output_that_nothing_takes_any_more(command):
+    ran = labctl(f"{command} > /dev/full")
     assert (ran.returncode, ran.stderr) == (9, "ERROR: No space left on device\n")
 
 

@@ -370,7 +370,8 @@ class TestCompiledFunctions:
         with pytest.raises(ZeroDivisionError) as info:
             made["f"](0)
         traced = [(each.name, each.lineno) for each in traceback.extract_tb(info.tb)]
-        assert traced[-2:] == [("f", None), ("g", None)]
+        nowhere = (None, -1)  # as the version of Python has it
+        assert [(name, line in nowhere) for name, line in traced[-2:]] == [("f", True), ("g", True)]
 
     def test_siblings_and_all(self, node, pipe, monkeypatch):
         sent = []
