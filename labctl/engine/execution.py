@@ -13,6 +13,7 @@ from labctl.engine.outcome import Outcome
 from labctl.engine.results import Result
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Argument, HostState, Step
+from labctl.engine.verdict import harmless
 from labctl.errors import LabctlError, PlaybookError
 from labctl.playbook.tree import Task
 from labctl.task_types import VARIABLE, TaskType, arguments_of, describe
@@ -68,7 +69,7 @@ class Execution:
         if not context.check:
             return self.run.expected.carried_out(machine, args, context.looks, result)
         return self.run.expected.judge(
-            machine, self.step.label, args, context.looks, result, harmless=task.harmless
+            machine, self.step.label, args, context.looks, result, harmless=harmless(task)
         )
 
     def _named(self, task_type: TaskType, scope: Scope) -> TaskType:

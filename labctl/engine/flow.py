@@ -18,6 +18,7 @@ from labctl.engine.results import hide
 from labctl.engine.scopes import Scopes
 from labctl.engine.state import Frame, HostState, Run, Step
 from labctl.engine.task import HostTask, Outcome
+from labctl.engine.verdict import harmless
 from labctl.errors import LabctlError, Mark, PlaybookError
 from labctl.events import Event, Kind, Status
 from labctl.playbook import selected
@@ -219,7 +220,7 @@ class Flow:
         elif status is Status.CHANGED:
             host.count("ok", "changed")
         else:
-            host.may_change = host.may_change or (status is Status.UNKNOWN and not step.task.harmless)
+            host.may_change = host.may_change or (status is Status.UNKNOWN and not harmless(step.task))
             host.count(str(status))
         if status is Status.RESCUED:
             host.registered["ansible_failed_task"] = blocks.failed_task(step.task)

@@ -107,7 +107,7 @@ class HostTask:
             outcome.notify = list(dict.fromkeys([*outcome.notify, *map(str, flat)]))
 
     def _may_have_changed(self, result: Result) -> bool:
-        return result.changed or (result.is_unknown and not self.task.harmless)
+        return result.changed or (result.is_unknown and not verdict.harmless(self.task))
 
     def _keep_tolerances(self) -> None:
         try:

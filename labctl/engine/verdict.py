@@ -13,6 +13,15 @@ from labctl.playbook.tree import Task
 from labctl.variables import Scope
 
 SETS_VARIABLES = ("set_fact", "include_vars")
+_ONLY_SPEAK = (*SETS_VARIABLES, "assert", "debug", "fail", "meta", "set_stats", "validate_argument_spec")
+_FALSE = (False, "false", "False")
+
+
+def harmless(task: Task) -> bool:
+    """Whether it changes nothing whatever comes of it: a literal `changed_when: false`, or what only speaks."""
+    if task.changed_when:
+        return all(condition in _FALSE for condition in task.changed_when)
+    return task.action in _ONLY_SPEAK
 
 
 def refused(task: Task, scope: Scope) -> Result | None:
@@ -35,7 +44,7 @@ def with_result(task: Task, scope: Scope, result: Result, made: Mapping[str, Any
 
 def settled(task: Task, scope: Scope, result: Result, made: Mapping[str, Any] | None = None) -> Result:
     """The result when both have had the last word; `made`: variables that earlier turns of a loop have set."""
-    if result.is_unknown and task.harmless:
+    if result.is_unknown and harmless(task):
         result.changes = []
     if result.unreachable or result.skipped or result.is_unknown:
         return result

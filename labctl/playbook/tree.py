@@ -22,17 +22,6 @@ Section = Literal["pre_tasks", "roles", "tasks", "post_tasks"]
 INCLUDES = ("include_tasks", "include_role")
 IMPORTS = ("import_tasks", "import_role", "import_playbook")
 ENGINE_ACTIONS = (*INCLUDES, *IMPORTS[:2], "include_vars", "meta")
-_ONLY_SPEAK = (
-    "assert",
-    "debug",
-    "fail",
-    "include_vars",
-    "meta",
-    "set_fact",
-    "set_stats",
-    "validate_argument_spec",
-)
-_FALSE = (False, "false", "False")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -215,13 +204,6 @@ class Task(Repeatable):
     def title(self) -> str:
         """Its name, or its action where it has none."""
         return self.name or self.written or self.action
-
-    @property
-    def harmless(self) -> bool:
-        """Whether it changes nothing whatever comes of it: a literal `changed_when: false`, or what only speaks."""
-        if self.changed_when:
-            return all(condition in _FALSE for condition in self.changed_when)
-        return self.action in _ONLY_SPEAK
 
     def label(self) -> str:
         """What listings and the console call it: "role : title"."""
