@@ -119,20 +119,26 @@ class Arguments(Args):
 
 def run(args: Arguments, ctx: Context) -> dict[str, Any]:
     wanted = subsets(args.gather_subset, ctx)
-    told = ctx.node.call(
-        "facts",
-        "gather",
-        subsets=wanted,
-        environment=dict(ctx.environment),
-        fact_path=args.fact_path,
-        timeout=args.gather_timeout,
-    )
+    told: dict[str, Any] = {}
+
+    def gather() -> None:
+        told.update(
+            ctx.node.call(
+                "facts",
+                "gather",
+                subsets=wanted,
+                environment=dict(ctx.environment),
+                fact_path=args.fact_path,
+                timeout=args.gather_timeout,
+            )
+        )
+
+    offset = ctx.node.clock_offset(_CLOCK_ERROR, gather) if "runtime" in wanted else gather()
     for warning in told["warnings"]:
         ctx.warn(warning)
     facts = told["facts"]
-    if "runtime" in wanted:
-        facts["clock_offset"] = ctx.node.clock_offset(_CLOCK_ERROR)
-        facts["facts_missing"] = told["missing"]
+    if offset is not None:
+        facts |= {"clock_offset": offset, "facts_missing": told["missing"]}
     _keep(ctx, facts)
     found = {f"ansible_{name}": value for name, value in facts.items()}
     found |= {"gather_subset": args.gather_subset, "module_setup": True}

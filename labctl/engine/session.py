@@ -112,8 +112,8 @@ class SessionNode:
     ) -> Stream:
         return self._do(lambda node: node.start(program, arguments, line=line, name=name))
 
-    def clock_offset(self, error: float = CLOSE) -> float:
-        return self._do(lambda node: node.clock_offset(error))
+    def clock_offset(self, error: float = CLOSE, meanwhile: Callable[[], None] = lambda: None) -> float:
+        return self._do(lambda node: node.clock_offset(error, meanwhile))
 
     def close(self) -> None:
         """The agent belongs to the run, not to the task."""

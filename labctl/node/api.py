@@ -160,8 +160,9 @@ class Node(Protocol):
         """Run Python source on the node (a collector); `line` gets each line it prints, without the
         newline, from a reader thread. It dies with the connection."""
 
-    def clock_offset(self, error: float = CLOSE) -> float:
+    def clock_offset(self, error: float = CLOSE, meanwhile: Callable[[], None] = ...) -> float:
         """Seconds to add to the controller's `time.time()` to get the node's, wrong by `error` at the most; where that
-        cannot be had, by half of the fastest of up to ten round trips (labctl.node.clock). Remembered."""
+        cannot be had, by half of the fastest of up to ten round trips (labctl.node.clock). Remembered. What is asked of the
+        node `meanwhile` goes in one flight with the first of them."""
 
     def close(self) -> None: ...

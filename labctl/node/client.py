@@ -36,7 +36,7 @@ class AgentNode:
         self._host = host
         self._link = Link(host, pipe, timeout=connect_timeout, received=received)
         self._shipped: set[str] = set()
-        self._clock = Clock(self._exchange_clocks)
+        self._clock = Clock(self._compare_clocks)
 
     @property
     def host(self) -> str:
@@ -213,14 +213,20 @@ class AgentNode:
 
     # ------------------------------------------------------------ the rest
 
-    def clock_offset(self, error: float = CLOSE) -> float:
-        return self._clock.offset(error)
+    def clock_offset(self, error: float = CLOSE, meanwhile: Callable[[], None] = lambda: None) -> float:
+        return self._clock.offset(error, meanwhile)
 
-    def _exchange_clocks(self) -> tuple[float, float]:
+    def _compare_clocks(self) -> Callable[[], tuple[float, float]]:
+        came: list[float] = []
         before = time.time()
-        values, _ = self._ask({"op": "ping"})
-        after = time.time()
-        return after - before, values["time"] - (before + after) / 2
+        exchange = self._link.request({"op": "ping"}, heard=lambda: came.append(time.time()))
+
+        def told() -> tuple[float, float]:
+            values, _ = _answer(exchange, _soon())
+            after = came[0] if came else time.time()  # it is here, and about to be noted
+            return after - before, values["time"] - (before + after) / 2
+
+        return told
 
     def finish(self) -> None:
         """Begin to close: several agents can then end at the same time."""
@@ -231,15 +237,18 @@ class AgentNode:
         self._link.close(patience)
 
     def _ask(self, header: Header, body: bytes = b"", *, limited: bool = True) -> Frame:
-        exchange = self._link.request(header, body)
-        try:
-            frame = exchange.next(_soon() if limited else None)
-        except BaseException:
-            exchange.cancel()
-            raise
-        exchange.done()
-        check(frame[0])
-        return frame
+        return _answer(self._link.request(header, body), _soon() if limited else None)
+
+
+def _answer(exchange: Exchange, limit: float | None) -> Frame:
+    try:
+        frame = exchange.next(limit)
+    except BaseException:
+        exchange.cancel()
+        raise
+    exchange.done()
+    check(frame[0])
+    return frame
 
 
 def _filled(buffer: memoryview, stream: FileIO) -> memoryview:

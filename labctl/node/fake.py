@@ -277,7 +277,8 @@ class FakeNode(FakeFiles):
         now = time.time()
         return FakeStream(Completed((name, *arguments), 0, b"", b"", now, now))
 
-    def clock_offset(self, error: float = 0.0) -> float:  # noqa: ARG002
+    def clock_offset(self, error: float = 0.0, meanwhile: Callable[[], None] = lambda: None) -> float:  # noqa: ARG002
+        meanwhile()
         return self.offset
 
     def close(self) -> None:

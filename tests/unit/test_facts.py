@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,8 +155,9 @@ class LocalNode:
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    def clock_offset(self, error: float) -> float:
+    def clock_offset(self, error: float, meanwhile: Callable[[], None]) -> float:
         assert error == 0.005
+        meanwhile()
         return 0.5
 
     def call(self, module: str, function: str, **arguments: Any) -> Any:

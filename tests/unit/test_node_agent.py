@@ -640,6 +640,17 @@ def test_clock_offset_of_one_machine_is_nothing(node, pipe):
     assert pipe.sends - before == asked
 
 
+def test_clock_is_asked_for_together_with_what_is_asked_meanwhile(node, pipe):
+    before, found = pipe.sends, []
+    took = 1
+
+    def sleep() -> None:
+        found.append(node.run(["sleep", str(took)]).rc)
+
+    assert abs(node.clock_offset(took / 4, sleep)) < took / 4
+    assert (found, pipe.sends - before) == ([0], 2)
+
+
 @pytest.mark.parametrize(
     "path", sorted([*NODE_FOLDER.glob("agent*.py"), *NODE_FOLDER.glob("functions/*.py")]), ids=str
 )
