@@ -87,11 +87,10 @@ class Deadline:
             self._check()
             try:
                 yield
-            except Unreachable as error:
-                raised = self._meaning(error)
-                if raised is error:
-                    raise
-                raise raised from None
+            except Unreachable:
+                if end := self._end():  # that is what the end of the connection means
+                    raise end from None
+                raise
 
     @contextmanager
     def _counted(self, host: str) -> Iterator[None]:
@@ -109,14 +108,20 @@ class Deadline:
         return bool(self._calling)
 
     def _check(self) -> None:
+        if end := self._end():
+            raise end
+
+    def _end(self) -> Interrupted | TaskTimeout | None:
+        """Why the task must end, where this thread has not learnt it yet."""
         if self._knows:
-            return
+            return None
         if self._stop.asked:
             self._tell()
-            raise Interrupted(self._stop.reason)
+            return Interrupted(self._stop.reason)
         if self.over:
             self._tell()
-            raise self.timeout()
+            return self.timeout()
+        return None
 
     def wait(self, seconds: float) -> None:
         """Sleep; an interrupt or the end of the time ends it, once in each thread."""
@@ -129,18 +134,6 @@ class Deadline:
             self._tell()
             raise
         self._check()
-
-    def _meaning(self, error: Unreachable) -> Exception:
-        """What a connection that ended under a call really means."""
-        if self._knows:
-            return error
-        if self._stop.asked:
-            self._tell()
-            return Interrupted(self._stop.reason)
-        if self.over:
-            self._tell()
-            return self.timeout()
-        return error
 
     def timeout(self) -> TaskTimeout:
         return TaskTimeout(

@@ -18,25 +18,23 @@ class ReadyScope(Scope):
     """As `Scope`, but raises Waits before it renders a template that may look something up."""
 
     def _run_text(self, template: jinja2.Template) -> str:
-        if template.waits:  # type: ignore[attr-defined]
+        if self._keeps(template):
             raise Waits
         return self.templar.run_text(template, self)
 
     def _run(self, template: jinja2.Template | Joined) -> Any:
-        if template.waits:  # type: ignore[union-attr]
+        if self._keeps(template):
             raise Waits
         return self.templar.run(template, self)
+
+    @staticmethod
+    def _keeps(template: Any) -> bool:
+        return bool(template.waits)
 
 
 class SteadyScope(ReadyScope):
     """As `ReadyScope`, and raises Waits also before it renders one that may say something else later: for who asks ahead."""
 
-    def _run_text(self, template: jinja2.Template) -> str:
-        if template.varies:  # type: ignore[attr-defined]
-            raise Waits
-        return self.templar.run_text(template, self)
-
-    def _run(self, template: jinja2.Template | Joined) -> Any:
-        if template.varies:  # type: ignore[union-attr]
-            raise Waits
-        return self.templar.run(template, self)
+    @staticmethod
+    def _keeps(template: Any) -> bool:
+        return bool(template.varies)

@@ -81,6 +81,16 @@ def wait_for_port(port: int) -> None:
     raise AssertionError(f"nothing listens on {port}")
 
 
+def configured_sshd(folder: Path, port: int, further: str = "") -> subprocess.Popen:
+    """An sshd with the keys in the folder, and a file that knows it."""
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nStrictModes no\nUsePAM no\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin yes\nPidFile none\n{further}\n"
+    )
+    return start_sshd(folder, port)
+
+
 def start_sshd(folder: Path, port: int) -> subprocess.Popen:
     program = need("sshd", "openssh-server")
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -99,13 +109,8 @@ def sshd():
     for name in ("host_key", "id", "other"):
         keygen(folder / name)
     (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
-    (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nStrictModes no\nUsePAM no\n"
-        f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin yes\nPidFile none\nAcceptEnv LC_*\n"
-        "PasswordAuthentication yes\nKbdInteractiveAuthentication no\n"
-    )
-    process = start_sshd(folder, port)
+    further = "AcceptEnv LC_*\nPasswordAuthentication yes\nKbdInteractiveAuthentication no"
+    process = configured_sshd(folder, port, further)
     yield Sshd(folder, port, process)
     process.terminate()
     process.wait(10)

@@ -20,7 +20,7 @@ from labctl.errors import AuthenticationFailed, Unreachable
 from labctl.ssh import Connections, eager, first
 from labctl.ssh.shared import Shared
 from tests.packages import need
-from tests.unit.test_ssh_connections import Sshd, free_port, keygen, start_sshd
+from tests.unit.test_ssh_connections import Sshd, configured_sshd, free_port, keygen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
@@ -39,12 +39,7 @@ def started():
 
     def start(further: str = "") -> Sshd:
         port = free_port()
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
-        (folder / "sshd_config").write_text(
-            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nStrictModes no\nUsePAM no\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\nPermitRootLogin yes\nPidFile none\n{further}\n"
-        )
-        processes.append(start_sshd(folder, port))
+        processes.append(configured_sshd(folder, port, further))
         return Sshd(folder, port, processes[-1])
 
     yield start
