@@ -72,15 +72,16 @@ class First:
         return message
 
     def wait(self) -> None:
-        """Until the command has started. Raises SSHException, and ChannelException where the server opens no session."""
+        """Until the command has started, and it may have ended. Raises SSHException, and ChannelException where the
+        server opens no session."""
         transport, channel = self._transport, self.channel
         self._opened.wait_while(transport.is_active)
-        if not self._opened.is_set() or transport._channels.get(self._number) is not channel:  # noqa: SLF001
+        if not channel.active:
             raise transport.get_exception() or paramiko.SSHException("Unable to open channel.")
         if channel.remote_chanid != _THERE:
             transport.close()
             raise paramiko.SSHException(f"its first channel has the number {channel.remote_chanid}")
-        channel._wait_for_event()  # noqa: SLF001
+        channel._wait_for_event()  # type: ignore[attr-defined]  # noqa: SLF001
 
     def forget(self) -> None:
         """The server did not take it: authentication has failed, or asks for more."""

@@ -16,7 +16,7 @@ from paramiko.common import (
     MSG_USERAUTH_REQUEST,
 )
 
-from labctl.errors import AuthenticationFailed, Unreachable
+from labctl.errors import AuthenticationFailed, NoPython, Unreachable
 from labctl.ssh import Connections, eager, first
 from labctl.ssh.shared import Shared
 from tests.packages import need
@@ -175,6 +175,24 @@ def test_a_server_that_has_hung_up_before_anyone_looks(started, connections, mon
     monkeypatch.setattr(eager.Transport, "let_in", property(late))
     with pytest.raises(Unreachable, match="sshd refuses another channel"):
         connections.node(started("MaxSessions 0").settings())
+
+
+def test_a_command_that_has_ended_before_anyone_looks(started, connections, monkeypatch):
+    ended, wait = threading.Event(), first.First.wait
+    unlink = eager.Transport._unlink_channel
+
+    def unlinked(transport, number):
+        unlink(transport, number)
+        ended.set()
+
+    def late(begun):
+        assert ended.wait(20)
+        wait(begun)
+
+    monkeypatch.setattr(eager.Transport, "_unlink_channel", unlinked)
+    monkeypatch.setattr(first.First, "wait", late)
+    with pytest.raises(NoPython, match="host web1 has no '/no/such/python'"):
+        connections.node(started().settings(python="/no/such/python"))
 
 
 def test_one_key_is_not_enough(started, connections):
