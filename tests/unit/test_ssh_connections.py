@@ -638,14 +638,21 @@ class TestWhoReads:
             heard.put(None)
             DUTY.heard()
 
+        def ask():
+            until = time.monotonic() + 10
+            while not DUTY._asleep and time.monotonic() < until:  # before it reads, another may stand in
+                time.sleep(0.001)
+            return node.ask(Asked(["echo", "x"]), heard=hear)
+
         assert DUTY.claim()
         try:
-            for _ in range(20):
-                asked = node.ask(Asked(["echo", "x"]), heard=hear)
-                DUTY.read_for(heard, 10)
-                heard.get_nowait()
-                asked.wait()
-                assert asked.completed().stdout == b"x\n"
+            with ThreadPoolExecutor(1) as pool:
+                for _ in range(20):
+                    asked = pool.submit(ask)
+                    DUTY.read_for(heard, 10)
+                    heard.get_nowait()
+                    asked.result().wait()
+                    assert asked.result().completed().stdout == b"x\n"
         finally:
             DUTY.release()
         assert set(seen) == {threading.current_thread()}
