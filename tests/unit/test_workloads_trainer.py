@@ -216,6 +216,20 @@ def test_a_volume_without_room_keeps_the_old_state_and_training_goes_on(start: S
         subprocess.run(["umount", "-l", str(volume)], check=True)
 
 
+def test_the_answer_to_a_request_outlives_saves_nobody_asked_for(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "a" / "state" / "trainer.state.tmp").mkdir(parents=True)  # it cannot be saved
+    trainer = start(SAVE_EVERY=1)
+    trainer.until("step", 2)
+    (trainer.folder / "state" / "save.request").write_text('{"request": "m-17"}')
+    trainer.signal(signal.SIGUSR1)
+    answered = next(line for line in iter(lambda: trainer.until("save-failed"), None) if line["request"])
+    trainer.until("save-failed")
+    trainer.until("save-failed")
+    for folder in ("state", "pod"):
+        told = json.loads((trainer.folder / folder / "saved.json").read_text())
+        assert (told["request"], told["n"], told["error"]) == ("m-17", answered["n"], answered["error"])
+
+
 @pytest.mark.parametrize(("name", "value"), [("TRAINER_BATCH", "many"), ("TRAINER_ENGINE", "abacus")])
 def test_nonsense_in_the_environment_is_said(start: Start, name: str, value: str) -> None:
     trainer = start(**{name: value})

@@ -97,8 +97,8 @@ class Trainer:
         say("step", step=self.state.step, **{"from": before}, to=after, loss=round(loss, 6), wall=time.time())
         self.publish(after)
 
-    def save(self, request: Any) -> bool:
-        """Save, and tell how it went in saved.json; False when the state could not be saved."""
+    def save(self, request: Any = None) -> dict[str, Any]:
+        """How it went; with an `error` when the state could not be saved."""
         started = time.monotonic()
         self.saves += 1
         report = {"request": request, "n": self.saves, "step": self.state.step, "path": self.state_path}
@@ -108,19 +108,14 @@ class Trainer:
             report["error"] = str(error)
         report["seconds"] = round(time.monotonic() - started, 6)
         report["wall"] = time.time()
-        failed = "error" in report
-        say("save-failed" if failed else "save", **report)
-        report["boot"] = BOOT
-        for folder, durable in ((STATE_DIR, True), (POD_DIR, False)):
-            try:
-                write_json(os.path.join(folder, "saved.json"), report, durable)
-            except OSError as error:
-                say("error", error="saved.json: %s" % error)
-        return not failed
+        say("save-failed" if "error" in report else "save", **report)
+        return report
 
     def save_and_hold(self) -> None:
         self.signals.save = False
-        if not self.save(self._request()):
+        report = self.save(self._request())
+        self._answer(report)
+        if "error" in report:
             self.signals.hold = False
             return
         digest = self.state.digest()
@@ -132,6 +127,13 @@ class Trainer:
                 return
         if not self.signals.stop:
             say("go-on", step=self.state.step, wall=time.time())
+
+    def _answer(self, report: dict[str, Any]) -> None:
+        for folder, durable in ((STATE_DIR, True), (POD_DIR, False)):
+            try:
+                write_json(os.path.join(folder, "saved.json"), {**report, "boot": BOOT}, durable)
+            except OSError as error:
+                say("error", error="saved.json: %s" % error)
 
     def _request(self) -> Any:
         found = read_json(os.path.join(STATE_DIR, "save.request"))
@@ -148,7 +150,7 @@ class Trainer:
                 continue
             self.step()
             if every and self.state.step % every == 0:
-                self.save(None)
+                self.save()
         say("stop", step=self.state.step, to=self.state.digest(), signal=None, wall=time.time())
         return 0
 
