@@ -12,9 +12,15 @@ from labctl.lab import system
 
 PACKAGES = {
     "bzip2": "bzip2",
+    "file": "file",
+    "fish": "fish",
     "git": "git",
+    "lsb_release": "lsb-release",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
+    "stress-ng": "stress-ng",
+    "sudo": "sudo",
+    "tcsh": "tcsh",
     "unzip": "unzip",
     "xz": "xz-utils",
 }

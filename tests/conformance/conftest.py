@@ -26,7 +26,6 @@ from tests.conformance import tools
 from tests.conformance.archive import archive
 from tests.conformance.cases import Bundle, Case, bundles
 from tests.conformance.tools import ORACLE, ROOT, Run
-from tests.packages import need
 
 _LOCK = Path(__file__).with_name("requirements.lock")
 
@@ -196,7 +195,6 @@ def sessions(
     request: pytest.FixtureRequest,
 ) -> Iterator[Sessions]:
     wanted = list(dict.fromkeys(bundle_of.values()))
-    need("file", "file")  # what else is installed meanwhile may bring it between the two tools' runs
     made = Sessions(oracle_python, tmp_path_factory.mktemp("conformance"), wanted, request)
     yield made
     made.close()

@@ -12,7 +12,6 @@ from labctl.engine.interrupt import Stop
 from labctl.events import Kind
 from labctl.node.link import Link
 from labctl.ssh import Connections
-from tests.packages import need
 from tests.processes import gone
 from tests.unit.said import told
 
@@ -164,7 +163,6 @@ def test_an_interrupt_ends_the_turn_and_those_that_were_asked_for(real, tmp_path
 
 
 def test_a_turn_for_another_user_is_asked_of_its_own_agent(real, requests):
-    need("sudo", "sudo")
     text = """
     - hosts: a
       gather_facts: false

@@ -19,7 +19,6 @@ from labctl.node.functions import facts as functions
 from labctl.node.functions import facts_distribution, facts_local, facts_lsb, facts_text
 from labctl.paths import builtin
 from labctl.task_types import Registry, load
-from tests.packages import need
 
 SETUP = load(builtin("tasks") / "setup.py")
 EVERYTHING = (*SETUP.run.__globals__["MINIMAL"], *SETUP.run.__globals__["FURTHER"])
@@ -113,7 +112,6 @@ def test_distributions_have_ansibles_names(name: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="installing lsb-release needs root")
 @pytest.mark.parametrize("name", RELEASES)
 def test_what_lsb_release_says_is_known_without_it(name: str, tmp_path: Path) -> None:
-    need("lsb_release", "lsb-release")
     if not facts_lsb.repeats_os_release():
         pytest.skip("the lsb_release of this distribution is not Debian's script")
     (tmp_path / "etc").mkdir()

@@ -31,7 +31,6 @@ from labctl.node.asked import Asked
 from labctl.node.client import AgentNode
 from labctl.node.duty import DUTY
 from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
-from tests.packages import need
 from tests.processes import alive, gone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
@@ -41,9 +40,7 @@ PASSWORD = "correct horse"
 
 
 def keygen(path: Path) -> Path:
-    subprocess.run(
-        [need("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", path], check=True
-    )
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path
 
 
@@ -92,10 +89,9 @@ def configured_sshd(folder: Path, port: int, further: str = "") -> subprocess.Po
 
 
 def start_sshd(folder: Path, port: int) -> subprocess.Popen:
-    program = need("sshd", "openssh-server")
     Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [program, "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "sshd.log").open("a")
+        ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "sshd_config"], stderr=(folder / "sshd.log").open("a")
     )
     wait_for_port(port)
     return process
@@ -127,7 +123,6 @@ def connections():
 @pytest.fixture(scope="module")
 def user(tmp_path_factory):
     """A throwaway user that may use sudo with a password, and without one to become `daemon`."""
-    need("sudo", "sudo")
     try:
         pwd.getpwnam(USER)
     except KeyError:
@@ -309,9 +304,8 @@ class TestFailures:
             connections.node(sshd.settings(key_files=("/no/such/key",)))
 
     def test_key_with_a_passphrase(self, sshd, connections, tmp_path):
-        program = need("ssh-keygen", "openssh-client")
         subprocess.run(
-            [program, "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "locked"], check=True
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", tmp_path / "locked"], check=True
         )
         with pytest.raises(AuthenticationFailed, match="passphrase"):
             connections.node(sshd.settings(key_files=(str(tmp_path / "locked"),)))
@@ -562,7 +556,7 @@ def test_paramiko_is_loaded_on_the_first_connect_only():
 def test_authentication_waits_for_no_answer_but_its_own(sshd, monkeypatch, kind, asked_first):
     """An RSA key's algorithm is chosen by what the server says it takes."""
     key = sshd.folder / f"eager_{kind}"
-    subprocess.run([need("ssh-keygen", "openssh-client"), "-q", "-t", kind, "-N", "", "-f", key], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", key], check=True)
     with (sshd.folder / "authorized_keys").open("a") as stream:
         stream.write(key.with_suffix(".pub").read_text())
     seen = []

@@ -19,7 +19,6 @@ from paramiko.common import (
 from labctl.errors import AuthenticationFailed, NoPython, Unreachable
 from labctl.ssh import Connections, eager, first
 from labctl.ssh.shared import Shared
-from tests.packages import need
 from tests.unit.test_ssh_connections import Sshd, configured_sshd, free_port, keygen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
@@ -113,7 +112,7 @@ def test_it_is_written_with_what_goes_before_it(started, connections, seen, monk
 def test_where_the_key_has_to_wait_it_goes_with_the_opening_of_its_session(started, connections, seen):
     server = started()
     key = server.folder / "rsa"
-    subprocess.run([need("ssh-keygen", "openssh-client"), "-q", "-t", "rsa", "-N", "", "-f", key], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", key], check=True)
     (server.folder / "authorized_keys").write_text(key.with_suffix(".pub").read_text())
     node = connections.node(server.settings(key_files=(str(key),)))
     assert node.run(["echo", "here"]).text() == "here\n"

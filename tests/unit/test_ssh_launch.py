@@ -8,14 +8,13 @@ from labctl.errors import NoPython
 from labctl.node.pipes import ProcessPipe
 from labctl.ssh import ConnectionSettings
 from labctl.ssh.launch import agent_command, start_agent
-from tests.packages import need
 
 SHELLS = ("sh", "bash", "fish", "tcsh")
 
 
 def start(shell, python):
     settings = ConnectionSettings(host="web1", address="web1", python=python)
-    pipe = ProcessPipe([need(shell, shell), "-c", agent_command(settings, None)])
+    pipe = ProcessPipe([shell, "-c", agent_command(settings, None)])
     return pipe, start_agent(pipe, settings, None)
 
 

@@ -19,7 +19,6 @@ import pytest
 
 from labctl.node.bundle import with_siblings
 from labctl.paths import builtin
-from tests.packages import need
 from tests.processes import alive, gone
 
 FOLDER = builtin("collectors") / "stress"
@@ -351,7 +350,6 @@ def test_stress_ng_is_asked_for_the_same(load_stressor: Any) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="installing stress-ng needs root")
 def test_stress_ng_tells_its_work_and_leaves_nothing(stress: Callable[..., Program]) -> None:
-    need("stress-ng", "stress-ng")
     program = stress({"cpu": {**CPU, "load": 0.2}, "memory": MEMORY}, "--engine", "stress-ng", "--seconds", 2)
     header, end = program.of("header"), program.of("end")
     assert header["stressors"]["cpu"]["unit"] == "bogo operations"
