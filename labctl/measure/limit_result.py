@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labctl.measure.boundary import Boundary, Spread, boundary, knee, recommended, spread
-from labctl.measure.limit_steps import Search, Tried
-
-THROTTLED = 5.0  # per cent of the step's time: below it a quota holds nobody back
+from labctl.measure.limit_steps import THROTTLED, Search, Tried
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from labctl.measure.boundary import Outcome
 CONTROLLER_LOST = "controller lost"
 SHORT = "short"  # less was achieved than was asked for, and no errno says why
 FREE = 0.95  # of the processors it could have used, a step got at least so much where nobody crowded it
+THROTTLED = 5.0  # per cent of the step's time: below it a quota holds nobody back
 _ERRNO = {"ENOSPC": "enospc", "EDQUOT": "enospc", "ENOMEM": "oom", "EAGAIN": "pids", "EMFILE": "fds"}
 
 
@@ -78,13 +79,18 @@ class Tried:
 
     @property
     def crowded(self) -> bool:
-        """Whether processes that compute got less than they could have used, under a quota of so many cores on so
-        many processors: others used them, and its figures say nothing of the limit."""
-        used = self.value("usage")
+        """Whether others used the processors, so that the figures say nothing of the limit: processes that compute got
+        less than they could have used, under a quota of so many cores on so many processors; or they would have gone
+        beyond the quota, did not, and were not held back by it either."""
+        used, quota, held = (self.value(name) for name in ("usage", "limit", "throttled_pct"))
         if (self.record or {}).get("resource") != "cpu" or not self.good or used is None:
             return False
-        bounds = [float(self.requested), self.value("limit"), self.processors]
-        return used < FREE * min(bound for bound in bounds if bound)
+        wanted = min(self.requested, self.processors or self.requested)
+        if used < FREE * min(wanted, quota or wanted):
+            return True
+        if not quota or held is None or held >= THROTTLED:
+            return False
+        return FREE * wanted > quota > FREE * used
 
     @property
     def outcome(self) -> Outcome:

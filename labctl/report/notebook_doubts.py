@@ -130,8 +130,9 @@ def _of_search(one: Found) -> list[str]:
     crowded = [step for step in steps if step.crowded]
     if crowded:
         doubts.append(
-            f"{name}: in {len(crowded)} of {len(steps)} steps others used the processors, and the notebook got under"
-            f" {formats.percent(FREE)} of what it could have used; no knee is taken from them."
+            f"{name}: in {len(crowded)} of {len(steps)} steps others used the processors: the notebook got under"
+            f" {formats.percent(FREE)} of what it could have used, or no more than its quota without being throttled. No knee is"
+            " taken from them."
         )
     doubts += [
         f"{name}, repetition {repetition.number}: the search stopped early, {repetition.ceiling}."

@@ -65,8 +65,11 @@ def in_use(record):
 def crowded(head, requested, record):
     if record is None or record["resource"] != "cpu" or cause(requested, record) or record["usage"] is None:
         return False
-    bounds = [requested, record["limit"], head["capacity"].get("cpus")]
-    return record["usage"] < 0.95 * min(bound for bound in bounds if bound)
+    limit, wanted = record["limit"], min(requested, head["capacity"].get("cpus") or requested)
+    if record["usage"] < 0.95 * min(wanted, limit or wanted):
+        return True
+    free = record["throttled_pct"] is not None and record["throttled_pct"] < 5
+    return bool(limit and free and 0.95 * wanted > limit and record["usage"] < limit / 0.95)
 
 
 def shares(head, tried, number, requested, record):

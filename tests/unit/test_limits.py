@@ -421,6 +421,31 @@ def test_a_machine_smaller_than_the_quota_crowds_nobody() -> None:
     assert not step.crowded
 
 
+@pytest.mark.parametrize(
+    ("amount", "quota", "usage", "throttled", "crowded"),
+    [
+        (2, 1, 0.98, 0.0, True),  # another program has the second processor
+        (4, 1, 1.01, 4.9, True),
+        (2, 1, 0.98, 30.0, False),
+        (2, 1, 0.98, None, False),  # nobody counts
+        (2, 1, 1.2, 0.0, False),  # the quota does not hold
+        (1, 1, 0.98, 0.0, False),
+        (2, 1.95, 1.94, 0.0, False),  # too near to be throttled
+        (4, 8, 1.94, 0.0, False),
+        (2, None, 1.94, 0.0, False),
+    ],
+)
+def test_who_reaches_a_quota_and_is_not_held_back_is_crowded(
+    amount: int, quota: float | None, usage: float, throttled: float | None, crowded: bool
+) -> None:
+    head = {"event": "search", "resource": "cpu", "capacity": {"cpus": 2}}
+    begin = {"event": "begin", "repetition": 1, "step": 1, "phase": "ramp", "requested": amount}
+    got = {"resource": "cpu", "usage": usage, "limit": quota, "throttled_pct": throttled}
+    end = {"event": "end", "record": record(amount, limit=1) | got}
+    (step,) = read_search(json.dumps(line) for line in (head, begin, end)).steps
+    assert step.crowded is crowded
+
+
 def test_what_the_repetitions_say_together(tmp_path: Path) -> None:
     limits = iter([500 * MEBIBYTE] * 10 + [490 * MEBIBYTE] * 10 + [510 * MEBIBYTE] * 20)
     seen: list[int] = []
