@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import pytest
 from labctl.errors import PlaybookError
 from labctl.node.functions import notebook_counters as counters
 from labctl.node.functions import notebook_death as deaths
-from labctl.node.functions import notebook_guard
+from labctl.node.functions import notebook_disk, notebook_guard
 from labctl.node.functions.notebook_links import Lines, Link, Process, outside
 from labctl.node.functions.notebook_step import responsiveness
 from labctl.pods.containerd import Containerd
@@ -205,6 +206,25 @@ def test_the_pod_has_the_size_asked_for_and_a_disk_of_its_own() -> None:
 def test_a_disk_that_makes_no_sense(disk: str, words: str) -> None:
     with pytest.raises(PlaybookError, match=words):
         notebook_pod(disk=disk)
+
+
+def test_a_device_whose_maker_was_killed_goes_with_its_disk(tmp_path: Path, monkeypatch) -> None:
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    monkeypatch.setattr(notebook_disk, "_DEVICES", str(devices))
+    monkeypatch.setattr(notebook_disk, "IMAGES", str(tmp_path / "images"))
+    (devices / "loop1").touch()
+    with notebook_disk._node("once", "loop1", stat.S_IFIFO, 0, 0) as path:
+        assert path == str(devices / "loop1"), "the node has it"
+    makers = [
+        notebook_disk._node(pod, name, stat.S_IFIFO, 0, 0)
+        for pod, name in (("once", "loop-control"), ("once", "loop2"), ("once.more", "loop2"))
+    ]
+    for maker in makers:
+        maker.__enter__()  # killed before its exit
+    assert len(list(devices.iterdir())) == 4
+    notebook_disk.remove("once", str(tmp_path / "disk"))
+    assert sorted(path.name for path in devices.iterdir()) == ["labctl-notebook-once.more.loop2", "loop1"]
 
 
 @pytest.mark.parametrize("server", [False, True])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import shutil
 import stat
@@ -22,7 +23,7 @@ from labctl.node.functions import pods_containers as containers
 from labctl.node.functions.notebook_links import NotebookError, forget
 
 IMAGES = "/var/lib/labctl/notebook"
-_CONTROL = "/dev/loop-control"
+_DEVICES = "/dev"
 _GET_FREE = 0x4C82
 _CONFIGURE = 0x4C0A  # linux/loop.h, since 5.8
 _AUTOCLEAR, _DIRECT_IO = 4, 16
@@ -49,7 +50,7 @@ def make(pod: str, size: int, program: str, folder: str) -> None:
             "no room for a disk of %d MiB: %s: %s" % (size >> 20, path, error.strerror)
         ) from None
     _format(pod, path, program)
-    _mount(path, folder)
+    _mount(pod, folder)
     _limit(folder, size)
 
 
@@ -65,11 +66,11 @@ def _format(pod: str, path: str, program: str) -> None:
         raise NotebookError("the disk cannot be formatted: %s" % error.words) from None
 
 
-def _mount(path: str, folder: str) -> None:
-    words = ""
+def _mount(pod: str, folder: str) -> None:
+    path, words = image(pod), ""
     for _ in range(_TRIES):
         try:
-            with _free_device() as device:
+            with _free_device(pod) as device:
                 words = _mount_over(device, path, folder)
         except OSError as error:
             words = str(error)
@@ -91,29 +92,35 @@ def _mount_over(name: str, path: str, folder: str) -> str:
 
 
 @contextmanager
-def _free_device() -> Iterator[str]:
+def _free_device(pod: str) -> Iterator[str]:
     """The path of a free loop device. A container's /dev may lack it, and does again afterwards."""
-    with _node(_CONTROL, stat.S_IFCHR, _MISC, _LOOP_CONTROL):
-        descriptor = os.open(_CONTROL, os.O_RDWR)
+    with _node(pod, "loop-control", stat.S_IFCHR, _MISC, _LOOP_CONTROL) as control:
+        descriptor = os.open(control, os.O_RDWR)
         try:
             number = fcntl.ioctl(descriptor, _GET_FREE)
         finally:
             os.close(descriptor)
-    with _node("/dev/loop%d" % number, stat.S_IFBLK, _LOOP, number) as path:
+    with _node(pod, "loop%d" % number, stat.S_IFBLK, _LOOP, number) as path:
         yield path
 
 
 @contextmanager
-def _node(path: str, kind: int, major: int, minor: int) -> Iterator[str]:
-    try:
-        os.mknod(path, 0o600 | kind, os.makedev(major, minor))
-    except FileExistsError:
+def _node(pod: str, name: str, kind: int, major: int, minor: int) -> Iterator[str]:
+    path = os.path.join(_DEVICES, name)
+    if os.path.exists(path):
         yield path
         return
+    path = os.path.join(_DEVICES, _own(pod) + name)  # `remove` knows whose it is, should its maker be killed
+    forget(path)
+    os.mknod(path, 0o600 | kind, os.makedev(major, minor))
     try:
         yield path
     finally:
         forget(path)
+
+
+def _own(pod: str) -> str:
+    return "labctl-notebook-%s." % pod
 
 
 def _attach(device: int, backing: int) -> None:
@@ -160,10 +167,12 @@ def empty(folder: str) -> None:
 
 
 def remove(pod: str, folder: str) -> bool:
-    """Unmount the disk and remove its image; False when there was none."""
+    """Unmount the disk and remove its image and what it was attached by; False when there was none."""
     while os.path.ismount(folder):
         if _run("umount", folder) and _run("umount", "-l", folder):
             break
+    for path in glob.glob(os.path.join(_DEVICES, glob.escape(_own(pod)) + "loop*")):
+        forget(path)
     found = os.path.exists(image(pod))
     forget(image(pod))
     try:
