@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -145,10 +146,9 @@ def test_node_that_falls_silent_during_a_task_does_not_hold_the_run(
     )
     thread.start()
     try:
-        until = time.monotonic() + 60
-        while node("worker2").stat("/run/engine-reached") is None:
-            assert time.monotonic() < until, "the task never began"
-            time.sleep(0.05)
+        eventually(
+            lambda: node("worker2").stat("/run/engine-reached") is not None, 60, "the task never began"
+        )
         lab.freeze("worker2")
         thread.join(150)
     finally:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
+
 ROOT = Path(__file__).resolve().parents[2]
 
 UNDOABLE = '''\
@@ -45,13 +47,6 @@ PLAYBOOK = """\
 def sleepers(node, nap: str) -> list[str]:
     found = node("worker1").run(["pgrep", "-f", f"sleep {nap}"])
     return found.text().split()
-
-
-def eventually(condition, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 @pytest.fixture

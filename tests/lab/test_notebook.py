@@ -18,6 +18,7 @@ from labctl.paths import cache_dir
 from labctl.pods import images
 from labctl.pods.notebook import Notebook, notebook_pod
 from labctl.pods.recipe import load_recipe
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 MEBIBYTE = 2**20
@@ -260,10 +261,7 @@ def test_a_killed_controller_leaves_nothing(lab, traces, word: str, after: float
             assert line, "the controller ended early"
         time.sleep(after)  # a moment to be killed at, not something that is waited for
         controller.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while left := traces() - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
+    eventually(lambda: not traces() - before, 30, lambda: traces() - before)
 
 
 def test_a_notebook_of_another_run_is_not_taken_away(lab, node, image) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
+
 pytestmark = pytest.mark.timeout(1500)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,13 +59,6 @@ SHORT = """\
 
 def dedent(text: str) -> str:
     return "\n".join(line[4:] for line in text.splitlines()) + "\n"
-
-
-def wait_for(condition, seconds: float, what) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what() if callable(what) else what
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -259,19 +254,19 @@ def test_killed_at_random_steps_it_leaves_nothing(bystander, node, labctl, inven
         try:
             steps = 0 if number < 3 else chance.randint(1, 9)
             if steps:
-                wait_for(
+                eventually(
                     lambda at=folder, n=steps, going=run: begun(at) >= n or going.poll() is not None,
                     60,
                     "no step began",
                 )
             else:  # while the notebook is being made
-                wait_for(lambda n=name: any(present(node, n).values()), 60, "no notebook was made")
+                eventually(lambda n=name: any(present(node, n).values()), 60, "no notebook was made")
             time.sleep(chance.random() * 0.8)
             reached["killed" if run.poll() is None else "ended"] += 1
         finally:
             run.kill()
             run.wait()
-        wait_for(
+        eventually(
             lambda n=name: not any(present(node, n).values()) and programs(node) == running,
             30,
             lambda n=name, r=number: f"kill {r} left {present(node, n)} {programs(node) - running}",

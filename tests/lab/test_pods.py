@@ -13,6 +13,7 @@ from labctl.pods.containerd import Containerd
 from labctl.pods.errors import PodError
 from labctl.pods.manifest import parse_pod
 from labctl.pods.runtime import Progress
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 VOLUME = "/srv/shared"
@@ -60,12 +61,8 @@ def deploy(runtime):
             runtime.delete(pod, worker, grace_seconds=0)
 
 
-def until(condition, timeout: float = 20.0):
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
+def until(condition):
+    return eventually(condition, 20, "it did not happen in time")
 
 
 def test_how_containers_end_is_kept(deploy, runtime) -> None:

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG = "/root/resume-test"
@@ -45,13 +46,6 @@ def lines(node):
     yield read
     for name in ("worker1", "worker2"):
         node(name).remove(LOG)
-
-
-def eventually(condition, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def test_killed_run_goes_on_where_each_node_was(labctl, inventory_file, lines, tmp_path):

@@ -18,6 +18,7 @@ from labctl.measure.recording import read_recording
 from labctl.measure.series import Window, cpu_seconds, increases
 from labctl.pods.containerd import Containerd
 from labctl.pods.manifest import parse_pod
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 POD = "stress-test"
@@ -84,13 +85,6 @@ def play(labctl, inventory_file, tmp_path):
 def loads(worker) -> list[str]:
     """Processes of stressors on the node."""
     return worker.run(["pgrep", "-f", "--", "--plan"]).text().split()
-
-
-def eventually(condition, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def procs(worker, paths: dict[str, str]) -> set[str]:

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = ROOT / "playbooks/migration_compare.yml"
@@ -38,13 +39,6 @@ def programs(node) -> set[tuple[str, str]]:
     return found
 
 
-def wait_for(condition, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.1)
-
-
 def test_dry_run_changes_nothing(node, labctl, inventory_file, training_image, tmp_path):
     labctl("run", ROOT / "playbooks/provision.yml", "-i", inventory_file, cwd=tmp_path)
     before = listing(node)
@@ -71,7 +65,7 @@ def killed(node, inventory_file, training_image, tmp_path_factory) -> set[tuple[
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(
+        eventually(
             lambda: any('"phase"' in path.read_text() for path in folder.glob("runs/latest/events.jsonl")),
             120,
             "no migration began",
@@ -84,7 +78,7 @@ def killed(node, inventory_file, training_image, tmp_path_factory) -> set[tuple[
 
 
 def test_sigkill_in_a_migration_leaves_no_process(killed, node):
-    wait_for(lambda: not programs(node) - killed, 5, "a process outlived its controller by 5 s")
+    eventually(lambda: not programs(node) - killed, 5, "a process outlived its controller by 5 s")
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from labctl.node.client import AgentNode
 from labctl.node.duty import DUTY
 from labctl.ssh import Become, Connections, ConnectionSettings, eager, transport
 from tests.processes import alive, gone
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
@@ -69,13 +70,11 @@ def free_port() -> int:
 
 
 def wait_for_port(port: int) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+    def listens() -> bool:
         with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"nothing listens on {port}")
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(listens, 10, f"nothing listens on {port}", every=0.02)
 
 
 def configured_sshd(folder: Path, port: int, further: str = "") -> subprocess.Popen:
@@ -633,9 +632,7 @@ class TestWhoReads:
             DUTY.heard()
 
         def ask():
-            until = time.monotonic() + 10
-            while not DUTY._asleep and time.monotonic() < until:  # before it reads, another may stand in
-                time.sleep(0.001)
+            eventually(lambda: DUTY._asleep, 10, "nobody reads", every=0.001)  # before, another may stand in
             return node.ask(Asked(["echo", "x"]), heard=hear)
 
         assert DUTY.claim()

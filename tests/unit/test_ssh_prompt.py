@@ -4,12 +4,12 @@ import os
 import platform
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from labctl.ssh.prompt import PromptSocket
+from tests.waiting import eventually
 
 MEGABYTES = os.urandom(1 << 20) * 3
 
@@ -81,7 +81,4 @@ def until_in_recv(thread: threading.Thread) -> None:
     """Until the kernel has it wait for the network."""
     recvfrom = {"x86_64": "45", "aarch64": "207"}[platform.machine()]
     syscall = Path(f"/proc/self/task/{thread.native_id}/syscall")
-    until = time.monotonic() + 10
-    while syscall.read_text().split()[0] != recvfrom:
-        assert time.monotonic() < until
-        time.sleep(0.001)
+    eventually(lambda: syscall.read_text().split()[0] == recvfrom, 10, "it never waited", every=0.001)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.unit.test_ssh_connections import (
     Sshd,
     free_port,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a test sshd that lets users in needs root")
 
@@ -53,10 +53,9 @@ def relayed(monkeypatch):
 
 def awaited(path: Path) -> str:
     """What a command writes into a file, as soon as it has."""
-    until = time.monotonic() + 10
-    while not (path.exists() and path.read_text().endswith("\n")):
-        assert time.monotonic() < until, f"nothing came into {path}"
-        time.sleep(0.01)
+    eventually(
+        lambda: path.exists() and path.read_text().endswith("\n"), 10, f"nothing came into {path}", every=0.01
+    )
     return path.read_text()
 
 
