@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hmac
 import os
+import select
 import selectors
+import signal
 import socket
 import time
 
@@ -35,19 +37,44 @@ class Source:
         self.to = tuple(options["to"])
         self.token = bytes.fromhex(options["token"])
         self.pace = Pace(options["rate"])
+        self.counting = self.leaving = False
 
     def run(self, alive: Callable[[], bool]) -> None:
+        signal.signal(signal.SIGTERM, self._leave)
         noise = memoryview(os.urandom(PIECE))
         try:
             with socket.create_connection(self.to, PATIENCE) as stream:
                 stream.sendall(self.token)
+                stream.setblocking(False)
+                poll = select.poll()
+                poll.register(stream, select.POLLOUT)
                 while alive():
-                    sent = stream.send(noise)
-                    self.slot.put(work=sent)
-                    self.pace.wait(sent)
+                    if sent := self._send(stream, noise):
+                        self.pace.wait(sent)
+                    elif not poll.poll(PATIENCE * 1000):
+                        raise socket.timeout("timed out")
         except OSError as error:
             self.slot.fail(error, "connection to %s port %d" % self.to)
             raise SystemExit(3) from None
+
+    def _send(self, stream: socket.socket, data: memoryview) -> int:
+        """Send what there is room for, and count it: ended between the two, less would be told than came."""
+        self.counting = True
+        try:
+            sent = stream.send(data)
+            self.slot.put(work=sent)
+        except BlockingIOError:
+            sent = 0
+        self.counting = False
+        if self.leaving:
+            self._leave()
+        return sent
+
+    def _leave(self, *_: object) -> None:
+        self.leaving = True
+        if not self.counting:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Sink:

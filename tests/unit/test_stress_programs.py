@@ -216,6 +216,38 @@ def test_bytes_go_from_a_source_to_its_sink_and_from_nobody_else(stress: Callabl
     assert source.of("error")["errno"] == "ECONNREFUSED"
 
 
+ENDED_BEFORE_IT_COUNTS = """
+import os, signal, socket, sys
+sys.path.insert(0, sys.argv[1])
+from stress.board import Board, Slot
+from stress.network import Source
+
+class Ended(Slot):
+    def put(self, work):
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().put(work=work)
+
+board, token = Board(1), "ab" * 32
+with socket.create_server(("127.0.0.1", 0)) as server:
+    pid = os.fork()
+    if pid == 0:
+        to = ["127.0.0.1", server.getsockname()[1]]
+        Source(Ended(board, 0), {"to": to, "token": token, "rate": None}).run(lambda: True)
+        os._exit(0)
+    stream, _ = server.accept()
+    came = sum(map(len, iter(lambda: stream.recv(65536), b"")))
+print(int(board.row(0)[0]), came - len(token) // 2, os.WTERMSIG(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_what_was_sent_is_counted_also_when_it_ends_there() -> None:
+    argv = [sys.executable, "-I", "-S", "-c", ENDED_BEFORE_IT_COUNTS, str(FOLDER.parent)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    sent, came, ended_by = map(int, done.stdout.split())
+    assert 0 < sent == came
+    assert ended_by == signal.SIGTERM
+
+
 def test_processes_are_held_and_go_with_the_program(stress: Callable[..., Program]) -> None:
     program = stress({"pids": {"workers": 1, "count": 7}})
     program.until(lambda line: line["type"] == "work" and line["stressors"]["pids"][0][2] == 7)
